@@ -1,0 +1,203 @@
+"""Run tox environments side by side, say when each starts and ends, and end with a table.
+
+The package is built once; every environment installs that wheel. An environment that fails is shown and
+does not stop the others. The whole output of each stays in ``.ci/log/<env>.log``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from results import Row, read_counts, text_table
+
+ROOT = Path(__file__).resolve().parent.parent
+LOGS = ROOT / ".ci" / "log"
+DIST = ROOT / ".ci" / "dist"
+CHECKS = ("lint", "types", "docs", "package")
+CLOSING_LINE = re.compile(r"^=* ?(\d+ [a-z]+[ ,].*\bin \d[\d.]*s.*?)=*$")
+SHOWN_LINES = 400
+RUNNING: set[subprocess.Popen[bytes]] = set()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for every environment of one run."""
+
+    workdir: Path
+    wheel: Path
+    timeout: float
+    started: float
+    environ: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One environment's row of the table, and pytest's last line in it, empty where pytest did not run."""
+
+    row: Row
+    closing_line: str
+
+
+def say(started: float, text: str) -> None:
+    minutes, seconds = divmod(int(time.monotonic() - started), 60)
+    print(f"[{time.strftime('%H:%M:%S')} +{minutes:02d}:{seconds:02d}] {text}", flush=True)
+
+
+def environments() -> list[str]:
+    """Return the environments that `tox.ini` labels "ci", in its order: checks first."""
+    command = [sys.executable, "-m", "tox", "list", "-q", "--no-desc", "-m", "ci"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    names = result.stdout.split()
+    if result.returncode != 0 or not names:
+        raise SystemExit(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
+    return sorted(names, key=lambda name: (name not in CHECKS, names.index(name)))
+
+
+def run_logged(command: Sequence[str], log: Path, timeout: float, environ: dict[str, str]) -> str:
+    """Run a command with its output in ``log``; return "passed", "failed" or "timed out"."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        RUNNING.add(process)
+        try:
+            return "failed" if process.wait(timeout) else "passed"
+        except subprocess.TimeoutExpired:
+            return "timed out"
+        finally:
+            stop(process)
+            RUNNING.discard(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End what a command left running: tox, pytest and its workers share one process group."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def build_wheel(started: float, environ: dict[str, str]) -> Path:
+    shutil.rmtree(DIST, ignore_errors=True)
+    log = LOGS / "wheel.log"
+    command = [sys.executable, "-m", "uv", "build", "--wheel", "--out-dir", str(DIST), str(ROOT)]
+    result = run_logged(command, log, 300, environ)
+    wheels = sorted(DIST.glob("*.whl"))
+    if result != "passed" or len(wheels) != 1:
+        print(log.read_text("utf-8", "replace"))
+        raise SystemExit(f"the package could not be built ({result}): {' '.join(command)}")
+    say(started, f"built {wheels[0].name}")
+    return wheels[0]
+
+
+def closing_line(log: str) -> str:
+    """Return pytest's last line, such as "312 passed in 40.1s", or an empty string."""
+    matches = [match for line in log.splitlines() if (match := CLOSING_LINE.match(line.strip()))]
+    return matches[-1].group(1).strip() if matches else ""
+
+
+def run_environment(name: str, settings: Settings) -> Outcome:
+    log = LOGS / f"{name}.log"
+    junit = settings.workdir / name / "log" / "junit.xml"
+    junit.unlink(missing_ok=True)
+    say(settings.started, f"start   {name}")
+    begin = time.monotonic()
+    command = [sys.executable, "-m", "tox", "run", "-e", name, "--workdir", str(settings.workdir)]
+    command += ["--installpkg", str(settings.wheel)]
+    result = run_logged(command, log, settings.timeout, settings.environ)
+    seconds = time.monotonic() - begin
+    text = log.read_text("utf-8", "replace")
+    counts = read_counts(junit)
+    if result == "passed" and name not in CHECKS and (counts is None or counts.passed == 0):
+        result = "no tests"
+    line = closing_line(text)
+    if result != "passed":
+        shown = text.splitlines()[-SHOWN_LINES:]
+        print("\n".join([f"--- {name}: last lines of {log.relative_to(ROOT)}", *shown, f"--- {name}: end"]))
+    say(settings.started, f"{result:<7} {name} in {seconds:.0f} s{': ' + line if line else ''}")
+    return Outcome(Row(name, result, counts, seconds), line)
+
+
+def run_all(names: Sequence[str], jobs: int, settings: Settings) -> list[Outcome]:
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(run_environment, name, settings): name for name in names}
+        try:
+            done = {futures[future]: future.result() for future in as_completed(futures)}
+        except BaseException:
+            # Interrupted: the pool waits for its threads, and they for their commands.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in tuple(RUNNING):
+                stop(process)
+            raise
+    return [done[name] for name in names]
+
+
+def report(outcomes: Sequence[Outcome], started: float) -> int:
+    width = max(len(outcome.row.environment) for outcome in outcomes)
+    print("\npytest's closing lines")
+    for outcome in outcomes:
+        if outcome.closing_line:
+            print(f"{outcome.row.environment:<{width}}  {outcome.closing_line}")
+    print(f"\n{text_table(outcome.row for outcome in outcomes)}\n")
+    bad = [outcome.row.environment for outcome in outcomes if outcome.row.result != "passed"]
+    names = ", ".join(bad)
+    verdict = f"{len(bad)} of {len(outcomes)} failed: {names}" if bad else f"all {len(outcomes)} passed"
+    say(started, verdict)
+    return 1 if bad else 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--env", action="append", metavar="ENV", help="run only this one; may be repeated")
+    parser.add_argument("--jobs", type=int, default=2, help="environments at a time (default: 2)")
+    parser.add_argument("--timeout", type=float, default=1200, help="seconds for each (default: 1200)")
+    parser.add_argument("--workdir", type=Path, default=ROOT / ".tox", help="where environments are kept")
+    parser.add_argument("--list-json", action="store_true", help="print the test environments as JSON")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    if options.list_json:
+        print(json.dumps([name for name in environments() if name not in CHECKS]))
+        return 0
+    # Each command has a process group of its own, which the signal that ends this process does not reach.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # tox reads it by itself; uv, which builds the wheel, needs the same settings.
+    runpy.run_path(str(ROOT / "toxfile.py"))
+    started = time.monotonic()
+    names = options.env or environments()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    # With several environments at a time, more pytest workers than idle cores only wait for each other.
+    workers = (os.cpu_count() or 1) // options.jobs
+    environ = {"ROPE_COMPAT_TEST_WORKERS": str(workers if workers > 1 else 0), "NO_COLOR": "1"} | os.environ
+    say(started, f"{len(names)} environments, {options.jobs} at a time: {', '.join(names)}")
+    wheel = build_wheel(started, environ)
+    settings = Settings(options.workdir.resolve(), wheel, options.timeout, started, environ)
+    return report(run_all(names, options.jobs, settings), started)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""rope_compat: code that uses transformers' rotary position embeddings, on any transformers release.
+
+>>> import rope_compat
+>>> patch = rope_compat.patch()  # before or after importing transformers
+>>> patch.undo()
+
+Nothing is imported until it is used: neither torch nor transformers, ever, by this module.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from . import functional
+    from .api import Patch, adapt, patch, patched, plan, status, unpatch
+    from .environment import Environment, detect, require
+    from .errors import (
+        ArgumentError,
+        CallFormError,
+        DevelopmentBuildWarning,
+        EnvironmentMismatchError,
+        IncompatibleVersionError,
+        IncompatibleVersionWarning,
+        LayoutError,
+        PatchError,
+        RopeCompatError,
+        RopeCompatWarning,
+        SignatureDriftWarning,
+        SkippedTargetWarning,
+    )
+    from .planning import Plan, Step
+    from .state import Status
+
+__all__ = [
+    "ArgumentError",
+    "CallFormError",
+    "DevelopmentBuildWarning",
+    "Environment",
+    "EnvironmentMismatchError",
+    "IncompatibleVersionError",
+    "IncompatibleVersionWarning",
+    "LayoutError",
+    "Patch",
+    "PatchError",
+    "Plan",
+    "RopeCompatError",
+    "RopeCompatWarning",
+    "SignatureDriftWarning",
+    "SkippedTargetWarning",
+    "Status",
+    "Step",
+    "__version__",
+    "adapt",
+    "detect",
+    "functional",
+    "patch",
+    "patched",
+    "plan",
+    "require",
+    "status",
+    "unpatch",
+]
+
+_HOMES = {
+    "api": ("Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"),
+    "environment": ("Environment", "detect", "require"),
+    "errors": tuple(name for name in __all__ if name.endswith(("Error", "Warning"))),
+    "planning": ("Plan", "Step"),
+    "state": ("Status",),
+}
+_WHERE = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "functional":
+        return import_module(".functional", __name__)
+    home = _WHERE.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

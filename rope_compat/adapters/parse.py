@@ -1,0 +1,150 @@
+"""Read a call of the `apply_rotary_pos_emb` family into what it means, whatever its form.
+
+Nothing is guessed: tensors are told from each other by their place, their dtype
+(position_ids are integers, the rest floating) and their rank, and by nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+__all__ = ["RotaryCall", "UnreadableCall", "is_table", "parse_call"]
+
+_ROTATED = ("q", "k", "v", "x", "tensor")
+_OPTIONS = ("position_ids", "unsqueeze_dim", "offset")
+
+
+class UnreadableCall(Exception):  # noqa: N818 - never leaves the package: `refuse` turns it into an error
+    """The call is in no known form; the message says what stands in the way."""
+
+
+class RotaryCall(NamedTuple):
+    """What a call means.
+
+    Attributes:
+        rotated: the tensors to rotate: (x,), (q, k) or (q, k, v).
+        cos: cosines; see `position_ids`.
+        sin: sines, of the shape of cos.
+        position_ids: integer tensor, or None.
+        unsqueeze_dim: the axis of q that cos and sin lack; None where the call did not say.
+        offset: first row used of rank-4 tables; None where the call did not say.
+    """
+
+    rotated: tuple[Tensor, ...]
+    cos: Tensor
+    sin: Tensor
+    position_ids: Tensor | None
+    unsqueeze_dim: int | None
+    offset: int | None
+
+
+def is_table(cos: Any) -> bool:
+    """Whether `cos` has the shape of a table: ``[S, D]``, or ``[1, 1, S, D]`` as up to 4.34."""
+    if not isinstance(cos, Tensor):
+        return False
+    rank = cos.dim()
+    return rank == 2 or (rank == 4 and cos.shape[0] == 1 and cos.shape[1] == 1)
+
+
+def is_positions(value: Any) -> bool:
+    """Whether `value` can be position_ids: an integer tensor of rank 1 or more."""
+    if not isinstance(value, Tensor):
+        return False
+    return not (value.is_floating_point() or value.is_complex() or value.dim() == 0)
+
+
+def is_axis(value: Any) -> bool:
+    """Whether `value` can be an axis or an offset: an int, and not a bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def parse_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, fifth_is_offset: bool = False) -> RotaryCall:
+    """Read a call.
+
+    Args:
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        fifth_is_offset: an int after sin is an offset where cos is a rank-4 table, as in
+            GPT-NeoX-Japanese to 4.44.2.
+
+    Raises:
+        UnreadableCall: the call is in no known form.
+    """
+    leading = 0
+    for value in args:
+        if not (isinstance(value, Tensor) and value.is_floating_point()):
+            break
+        leading += 1
+    tensors, rest = list(args[:leading]), args[leading:]
+    options: dict[str, Any] = {}
+    named: dict[str, Any] = {}
+    for name, value in kwargs.items():
+        if name in _OPTIONS:
+            options[name] = value
+        elif name in _ROTATED or name in ("cos", "sin"):
+            named[name] = value
+        else:
+            raise UnreadableCall(f"no form has an argument {name!r}")
+    cos, sin = _take_cos_sin(tensors, named)
+    rotated = tensors + [named[name] for name in _ROTATED if named.get(name) is not None]
+    if not 1 <= len(rotated) <= 3:
+        raise UnreadableCall(f"{len(rotated) + 2} floating-point tensors are given; forms have 3, 4 or 5")
+    _read_rest(rest, options, fifth_is_offset=fifth_is_offset and cos.dim() == 4)
+    return RotaryCall(
+        tuple(rotated),
+        cos,
+        sin,
+        _positions(options.get("position_ids")),
+        _axis("unsqueeze_dim", options.get("unsqueeze_dim")),
+        _axis("offset", options.get("offset")),
+    )
+
+
+def _take_cos_sin(tensors: list[Any], named: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    sin = named.pop("sin") if "sin" in named else tensors.pop() if tensors else None
+    cos = named.pop("cos") if "cos" in named else tensors.pop() if tensors else None
+    if not isinstance(cos, Tensor) or not isinstance(sin, Tensor):
+        raise UnreadableCall("cos and sin must be tensors")
+    if cos.shape != sin.shape:
+        raise UnreadableCall(
+            f"cos has shape {tuple(cos.shape)} and sin {tuple(sin.shape)}; they must be equal"
+        )
+    return cos, sin
+
+
+def _read_rest(rest: tuple[Any, ...], options: dict[str, Any], *, fifth_is_offset: bool) -> None:
+    """Add what follows sin by position to `options`."""
+    if len(rest) > 2:
+        raise UnreadableCall(f"{len(rest)} arguments follow sin; forms have at most 2")
+    found: list[tuple[str, Any]] = []
+    if rest:
+        first = "position_ids" if not is_axis(rest[0]) else "offset" if fifth_is_offset else "unsqueeze_dim"
+        found.append((first, rest[0]))
+    if len(rest) == 2:
+        if found[0][0] != "position_ids":
+            raise UnreadableCall("an argument follows the axis (int) that follows sin")
+        found.append(("unsqueeze_dim", rest[1]))
+    for name, value in found:
+        if name in options:
+            raise UnreadableCall(f"{name} is given twice, by position and by keyword")
+        options[name] = value
+
+
+def _positions(value: Any) -> Tensor | None:
+    if value is None:
+        return None
+    if not is_positions(value):
+        kind = f"{value.dtype} of rank {value.dim()}" if isinstance(value, Tensor) else type(value).__name__
+        raise UnreadableCall(f"position_ids must be an integer tensor of rank 1 or more, not {kind}")
+    assert isinstance(value, Tensor)
+    return value
+
+
+def _axis(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    if not is_axis(value):
+        raise UnreadableCall(f"{name} must be an int, not {type(value).__name__}")
+    return int(value)

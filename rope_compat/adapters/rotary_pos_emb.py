@@ -1,0 +1,203 @@
+"""Adapters for `apply_rotary_pos_emb`, in every generation that the name has had.
+
+The adapter does not compute: it reads a foreign call into what it means (`parse`), and
+makes the native call that means the same (`native_call`). So whatever the native function
+does beyond the textbook formula (partial rotary dimensions, interleaved pairing, fp32
+computation, a kernel) holds for foreign calls as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.fx import Proxy
+
+from ..errors import LayoutError
+from ..rotary.mismatch import explain_mismatch
+from .base import AdapterInfo, Context, dress, is_compiling, refuse
+from .forms import GATHERED, INDEXED, OFFSET, PLAIN, SINGLE, CallForm
+from .generation import Generation
+from .native_call import NativeCaller
+from .parse import UnreadableCall, is_axis, is_positions, is_table, parse_call
+from .positions import TableRule, table_rule
+from .signature import mentions
+
+__all__ = ["adapt_rotary_pos_emb"]
+
+Adapter = Callable[..., Any]
+Test = Callable[[tuple[Any, ...], dict[str, Any]], bool]
+
+
+def adapt_rotary_pos_emb(native: Adapter, generation: Generation, context: Context) -> Adapter:
+    """Build the adapter that stands in the place of `native`.
+
+    Native calls go straight through; a `RuntimeError` that comes from axes that do not
+    meet becomes a `LayoutError`. Foreign calls are translated, or refused with a
+    `CallFormError` that shows the call, the native form and the known foreign ones.
+    """
+    if generation.style == "fixed" or generation.order != "cos_sin":
+        return _native_only(native, generation, context)
+    forms = _forms_beside(generation, context)
+    info = AdapterInfo(context, native, generation.signature, forms)
+    rule = table_rule(generation, context)
+    is_native = _native_test(generation, context, rule)
+    foreign = _foreign(NativeCaller(native, generation, context, rule), info)
+    # The call with every required argument by position is by far the most frequent one.
+    required = generation.tensors + 2
+    plain = generation.positions != "indexes" and not generation.positions_required and not context.had_offset
+    quick = required if plain and generation.style == "unsqueeze" else -1
+
+    def adapter(*args: Any, **kwargs: Any) -> Any:
+        if (len(args) != quick or kwargs) and not is_native(args, kwargs):
+            return foreign(args, kwargs)
+        try:
+            return native(*args, **kwargs)
+        except RuntimeError as error:
+            explained = _explain(info, args, kwargs)
+            if explained is None:
+                raise
+            raise explained from error
+
+    return dress(adapter, info)
+
+
+def _forms_beside(generation: Generation, context: Context) -> tuple[CallForm, ...]:
+    """The foreign forms that this target takes."""
+    if generation.tensors == 3:
+        return ()
+    single = context.had_single or generation.tensors == 1 or generation.k_optional
+    taken = (
+        PLAIN,
+        GATHERED,
+        INDEXED,
+        *((SINGLE,) if single else ()),
+        *((OFFSET,) if context.had_offset else ()),
+    )
+    return tuple(form for form in taken if form.signature != generation.signature)
+
+
+def _foreign(caller: NativeCaller, info: AdapterInfo) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
+    context = info.context
+
+    def foreign(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            call = parse_call(args, kwargs, fifth_is_offset=context.had_offset)
+            form, run = caller.prepare(call)
+        except UnreadableCall as reason:
+            raise refuse(info, args, kwargs, str(reason)) from None
+        if not is_compiling():
+            info.count(form)
+        try:
+            return run()
+        except RuntimeError as error:
+            explained = _explain(info, args, kwargs)
+            if explained is None:
+                raise
+            raise explained from error
+
+    return foreign
+
+
+def _native_test(generation: Generation, context: Context, rule: TableRule) -> Test:
+    """A function that tells native calls, by what distinguishes the forms and by nothing else."""
+    names = generation.names
+    trailing = generation.trailing
+    required = generation.tensors + 2
+    position_place = required if trailing[:1] == ("position_ids",) else -1
+    axis_place = required + trailing.index("unsqueeze_dim") if "unsqueeze_dim" in trailing else -1
+    rank4 = generation.style == "rank4"
+    indexes, ignores = generation.positions == "indexes", generation.positions == "ignored"
+
+    def is_native(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        given = len(args)
+        tensors = min(given, required)
+        for name in kwargs:
+            if name not in names:
+                return False
+            if name not in trailing:
+                tensors += 1
+        if tensors != required and not (generation.k_optional and _binds_cos_sin(given, kwargs, required)):
+            return False
+        if given > required + len(trailing):
+            return False
+        if axis_place >= 0 and given > axis_place and not is_axis(args[axis_place]):
+            return False
+        cos = args[required - 2] if given > required - 2 else kwargs.get("cos")
+        if isinstance(cos, Proxy):
+            # torch.fx's symbolic tracing: there is no rank to look at.
+            return True
+        if rank4 or context.had_offset:
+            is_rank4 = isinstance(cos, Tensor) and cos.dim() == 4
+            if is_rank4 != rank4:
+                return False
+            if rank4:
+                return given <= required or is_axis(args[required])
+        positions = args[position_place] if 0 <= position_place < given else kwargs.get("position_ids")
+        if positions is None:
+            said = given > required or "position_ids" in kwargs
+            return not generation.positions_required or (said and (ignores or is_table(cos)))
+        if not is_positions(positions):
+            return False
+        if indexes:
+            return is_table(cos)
+        return ignores and not rule.indexes(
+            args[0] if args else kwargs.get("q", kwargs.get("x")), cos, positions
+        )
+
+    return is_native
+
+
+def _binds_cos_sin(given: int, kwargs: dict[str, Any], required: int) -> bool:
+    """Whether cos and sin are given where k may be left out, as in Qwen4-exp from 5.16.0."""
+    return "sin" in kwargs and ("cos" in kwargs or given == required - 1)
+
+
+def _explain(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LayoutError | None:
+    """The layout error that stands behind a `RuntimeError` of torch, if there is one."""
+    try:
+        call = parse_call(args, kwargs, fifth_is_offset=info.context.had_offset)
+    except UnreadableCall:
+        return None
+    axis = 1 if call.unsqueeze_dim is None else call.unsqueeze_dim
+    if call.offset is not None or call.cos.dim() == 4:
+        return None
+    cos_shape = tuple(call.cos.shape)
+    if call.position_ids is not None and call.cos.dim() == 2:
+        cos_shape = (*call.position_ids.shape, cos_shape[-1])
+    # Functions that rotate part of the channels put the rest back with torch.cat, in their own code.
+    partial = info.native is not None and mentions(info.native, "cat")
+    for name, tensor in zip("qkv" if len(call.rotated) > 1 else "x", call.rotated, strict=False):
+        message = explain_mismatch(tuple(tensor.shape), cos_shape, axis, name=name, partial_rotary=partial)
+        if message is not None:
+            return LayoutError(f"{info.context.family} of {info.context.module}: {message}")
+    return None
+
+
+def _native_only(native: Adapter, generation: Generation, context: Context) -> Adapter:
+    """An adapter for a target that has had one form in all releases: it only explains wrong calls.
+
+    DINOv3's takes cos and sin that already broadcast, GPT-J's and CodeGen's take sin first
+    and both half-width: a call in the common form would be computed wrongly, not differently.
+    """
+    info = AdapterInfo(context, native, generation.signature, ())
+    trailing = len(generation.trailing)
+    required = generation.tensors + 2
+    accepts_keywords = "**" in generation.signature
+    why = "this function has had one form in all releases"
+    if generation.order == "sin_cos":
+        why += "; it takes sin before cos, both half-width, and one tensor at a time"
+
+    def adapter(*args: Any, **kwargs: Any) -> Any:
+        tensors = min(len(args), required)
+        for name in kwargs:
+            if name in generation.names:
+                tensors += name not in generation.trailing
+            elif not accepts_keywords:
+                raise refuse(info, args, kwargs, why)
+        if tensors != required or len(args) > required + trailing:
+            raise refuse(info, args, kwargs, why)
+        return native(*args, **kwargs)
+
+    return dress(adapter, info)

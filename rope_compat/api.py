@@ -1,0 +1,212 @@
+"""`patch`, `unpatch`, `patched`, `plan`, `status`, `adapt`: what users call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
+from typing import Any
+
+from .environment import announce, detect, warn_about
+from .environment.model import Environment
+from .errors import (
+    ArgumentError,
+    IncompatibleVersionError,
+    PatchError,
+    RopeCompatError,
+    SignatureDriftWarning,
+    SkippedTargetWarning,
+)
+from .patching.edits import Entry, Rule
+from .patching.engine import Engine
+from .patching.layer import Layer
+from .planning import Plan, make_plan
+from .settings import OnProblem, is_off, read_on_problem, read_written_for
+from .state import Status, make_status
+from .targets import remote_code, transformers
+from .targets.functions import Options, context_for
+from .targets.selection import Selection
+from .targets.shim import Shim
+
+__all__ = ["Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"]
+
+SHIMS: tuple[Shim, ...] = (*transformers.SHIMS, *remote_code.SHIMS)
+
+Targets = Sequence[str] | str | None
+
+
+class Patch:
+    """One `patch()`: what was planned, what was done, and the way back.
+
+    Attributes:
+        environment: what was installed.
+    """
+
+    def __init__(self, options: Options, environment: Environment, layer: Layer | None) -> None:
+        self.environment = environment
+        self._options = options
+        self._layer = layer
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What was planned when `patch` was called; empty where ``ROPE_COMPAT=off``."""
+        if self._layer is None:
+            return make_plan(self._options, (), ())
+        return make_plan(self._options, SHIMS, self._layer.edits)
+
+    @property
+    def active(self) -> bool:
+        """False after `undo`, and where ``ROPE_COMPAT=off``."""
+        return self._layer is not None and self._layer.active
+
+    @property
+    def journal(self) -> tuple[Entry, ...]:
+        """What has been done so far, in order, with the original objects."""
+        return tuple(self._layer.journal) if self._layer is not None else ()
+
+    def undo(self) -> None:
+        """Put back what this `patch()` changed, and nothing else. A second call does nothing."""
+        if self._layer is not None:
+            _engine.undo(self._layer)
+
+    def __repr__(self) -> str:
+        state = "active" if self.active else "undone" if self._layer is not None else "off"
+        return f"<rope_compat.Patch {state}: {len(self.journal)} changes, plan {self.plan.digest}>"
+
+
+def patch(
+    *,
+    written_for: str | None = None,
+    targets: Targets = None,
+    on_problem: str | None = None,
+) -> Patch:
+    """Make rotary functions of the installed transformers take every call form that they have had.
+
+    Works before or after ``import transformers``; imports nothing itself. Modules that are loaded are
+    adapted at once, others when they are imported. Calls in the installed release's own form are untouched.
+
+    Args:
+        written_for: release that the calling code was written for, where forms are ambiguous.
+            Default: ``ROPE_COMPAT_WRITTEN_FOR``.
+        targets: names, ``module:name`` patterns or packages to narrow what is adapted.
+        on_problem: ``"warn"``, ``"error"`` or ``"ignore"`` for what cannot be made compatible. Default:
+            ``"error"`` if ``ROPE_COMPAT=error``, else ``"warn"``.
+
+    Returns:
+        The patch, with its plan, its journal and its `undo`.
+
+    Raises:
+        ArgumentError: an argument is not one of these.
+        IncompatibleVersionError: with ``on_problem="error"``, the installed versions cannot be made to work.
+        PatchError: a step failed; everything that had been changed is back.
+    """
+    problem, options, environment = read_on_problem(on_problem), *_options(written_for, targets)
+    if is_off():
+        return Patch(options, environment, None)
+    warn_about(environment, problem)
+    rules = _rules(options)
+    try:
+        layer = _engine.apply(rules, partial(_report, problem))
+    except RopeCompatError:
+        raise
+    except Exception as error:
+        raise PatchError(
+            f"patch() failed and has put everything back: {type(error).__name__}: {error}"
+        ) from error
+    try:
+        _report(problem, layer)
+    except BaseException:
+        _engine.undo(layer)
+        raise
+    return Patch(options, environment, layer)
+
+
+def unpatch() -> None:
+    """Undo every `patch()` of this process. Does nothing where there is none."""
+    for layer in reversed(_engine.layers):
+        _engine.undo(layer)
+
+
+@contextmanager
+def patched(
+    *, written_for: str | None = None, targets: Targets = None, on_problem: str | None = None
+) -> Iterator[Patch]:
+    """`patch` for the body of a ``with`` statement; undone on any exit. Arguments as for `patch`."""
+    applied = patch(written_for=written_for, targets=targets, on_problem=on_problem)
+    try:
+        yield applied
+    finally:
+        applied.undo()
+
+
+def plan(*, written_for: str | None = None, targets: Targets = None) -> Plan:
+    """What `patch` with these arguments would do here; changes nothing.
+
+    Raises:
+        ArgumentError: an argument is not one that `patch` takes.
+    """
+    options, _ = _options(written_for, targets)
+    return make_plan(options, SHIMS, _engine.preview(_rules(options)))
+
+
+def status() -> Status:
+    """Whether patches are on, what is adapted, what was skipped and why, foreign calls by form."""
+    return make_status(_engine.layers, _engine.replacements(), SHIMS)
+
+
+def adapt(function: Callable[..., Any], target: str, *, written_for: str | None = None) -> Callable[..., Any]:
+    """Make a replacement of your own accept every form that callers of `target` use.
+
+    `patch` does this to replacements that it finds in a target's place; by hand it is needed for one that is
+    assigned afterwards.
+
+    Args:
+        function: the replacement, in any form that the target's family has had.
+        target: ``module:name``, such as
+            ``"transformers.models.llama.modeling_llama:apply_rotary_pos_emb"``, or the name alone.
+        written_for: as for `patch`.
+
+    Raises:
+        ArgumentError: `target` names no known family, or `function` has none of its forms.
+    """
+    from .adapters.build import FAMILIES, UnknownGeneration, build_adapter
+
+    target = target if ":" in target else f"{getattr(function, '__module__', '') or ''}:{target}"
+    family = target.partition(":")[2]
+    if family not in FAMILIES:
+        raise ArgumentError(
+            f"target={target!r}: expected module:name, with one of the names {', '.join(FAMILIES)}"
+        )
+    options, _ = _options(written_for, None)
+    try:
+        return build_adapter(function, context_for(target, options, is_library=False))
+    except UnknownGeneration as reason:
+        raise ArgumentError(f"{function!r} cannot stand for {target}: {reason}") from None
+
+
+def _options(written_for: str | None, targets: Targets) -> tuple[Options, Environment]:
+    version, selection = read_written_for(written_for), Selection(targets)
+    environment = detect()
+    return Options(version, environment.transformers.version, selection), environment
+
+
+def _rules(options: Options) -> list[Rule]:
+    return [*transformers.rules(options), *remote_code.rules(options, _engine.adapt_now)]
+
+
+def _report(problem: OnProblem, layer: Layer) -> None:
+    """Tell what the layer has met since the last report: each thing once."""
+    notices, layer.notices = layer.notices, []
+    surprises, layer.surprises = layer.surprises, []
+    if problem == "ignore":
+        return
+    messages = [f"{skip.target} is left alone: {skip.reason}" for skip in surprises]
+    if messages and problem == "error":
+        raise IncompatibleVersionError("; ".join(messages))
+    for message in notices:
+        announce(message, SignatureDriftWarning)
+    for message in messages:
+        announce(message, SkippedTargetWarning)
+
+
+_engine = Engine()

@@ -1,0 +1,103 @@
+"""What a rule can ask for, and what was done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final, Protocol, TypeAlias
+
+__all__ = ["MISSING", "Assign", "Edit", "Entry", "Replace", "Resolve", "Rule", "Skip"]
+
+
+class _Missing:
+    """The absence of an attribute."""
+
+    def __repr__(self) -> str:
+        return "<nothing>"
+
+
+MISSING: Final = _Missing()
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Bind a replacement wherever an object is bound.
+
+    Attributes:
+        target: ``module:attribute``, for people.
+        original: the object to replace.
+        make: builds the replacement; called only when there is none yet for `key`.
+        key: edits of one original with equal keys share one replacement.
+        everywhere: also rebind attributes of other modules and of classes that hold the original.
+        rule: name of the rule that asked.
+        detail: one line for people.
+        notice: worth a warning, empty if nothing is.
+    """
+
+    target: str
+    owner: ModuleType
+    attribute: str
+    original: object
+    make: Callable[[], object]
+    key: Hashable
+    everywhere: bool
+    rule: str
+    detail: str
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Set one attribute of one object, whether it exists or not."""
+
+    target: str
+    owner: Any
+    attribute: str
+    make: Callable[[], object]
+    key: Hashable
+    rule: str
+    detail: str
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A target that is left alone, and why. `surprising` ones are worth a warning."""
+
+    target: str
+    rule: str
+    reason: str
+    surprising: bool = True
+
+
+Edit: TypeAlias = Replace | Assign | Skip
+Resolve: TypeAlias = Callable[[object], object]
+
+
+class Rule(Protocol):
+    """Proposes edits for modules."""
+
+    @property
+    def name(self) -> str:
+        """A short stable name."""
+
+    def matches(self, module_name: str) -> bool:
+        """Whether the rule has anything to do with a module of this name; called for every import."""
+
+    def propose(self, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
+        """Edits for one imported module. `resolve` gives the original behind any replacement.
+
+        Must not import anything, and must not change anything.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that was done: a line of the journal."""
+
+    rule: str
+    place: str
+    before: object
+    after: object
+    detail: str = ""

@@ -1,0 +1,79 @@
+"""Call back when a module whose name matches has been executed, also when it is reloaded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+__all__ = ["ImportHook"]
+
+Ready = Callable[[ModuleType, list[str]], None]
+
+
+class ImportHook(MetaPathFinder):
+    """A finder that finds nothing itself: it asks the others and watches the execution.
+
+    `wants(name)` is asked for every import and must be cheap. `ready(module, fresh)` is
+    called after the module's code has run, under the module's import lock; `fresh` names
+    the modules that were imported meanwhile. The module keeps its own loader: nothing of
+    the hook can be seen on it.
+    """
+
+    def __init__(self, wants: Callable[[str], bool], ready: Ready) -> None:
+        self._wants = wants
+        self._ready = ready
+
+    def install(self) -> None:
+        """Start watching; nothing happens if it is watching already."""
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+
+    def remove(self) -> None:
+        """Stop watching."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec that the other finders find, with a loader that calls back; None for unmatched names."""
+        if not self._wants(fullname):
+            return None
+        for finder in list(sys.meta_path):
+            find = getattr(finder, "find_spec", None)
+            if finder is self or find is None:
+                continue
+            spec: ModuleSpec | None = find(fullname, path, target)
+            if spec is not None:
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = _WatchingLoader(spec.loader, self._ready)
+                return spec
+        return None
+
+
+class _WatchingLoader(Loader):
+    def __init__(self, loader: Any, ready: Ready) -> None:
+        self._loader = loader
+        self._ready = ready
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_loader":
+            raise AttributeError(name)
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        created: ModuleType | None = self._loader.create_module(spec)
+        return created
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The module must show the loader that it would have had, also while its code runs.
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        known = set(sys.modules)
+        self._loader.exec_module(module)
+        self._ready(module, [name for name in sys.modules.copy() if name not in known])

@@ -1,0 +1,114 @@
+"""What `patch()` would do here: printable, hashable, JSON-ready."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from . import catalog
+from .patching.edits import Edit, Skip
+from .targets.functions import Options
+from .targets.shim import Shim
+
+__all__ = ["Plan", "Step", "make_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a plan.
+
+    ``state``: ``now`` (the module is loaded), ``on import`` (when its modules are imported; `target` is a
+    pattern), ``skip`` (left alone, `detail` says why).
+    """
+
+    target: str
+    action: Literal["adapt", "restore", "watch"]
+    state: Literal["now", "on import", "skip"]
+    shim: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The list of steps, for one environment and one set of options."""
+
+    transformers: str | None
+    options: tuple[tuple[str, str], ...]
+    steps: tuple[Step, ...]
+    shims: tuple[Shim, ...]
+
+    @property
+    def digest(self) -> str:
+        """A hash of what decides the plan: release, options and shims, not of what happens to be loaded."""
+        decisive = [self.transformers, self.options, [shim.to_dict() for shim in self.shims]]
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, object]:
+        """The plan as JSON-ready data."""
+        return {
+            "transformers": self.transformers,
+            "options": dict(self.options),
+            "digest": self.digest,
+            "steps": [asdict(step) for step in self.steps],
+            "shims": [shim.to_dict() for shim in self.shims],
+        }
+
+    def __str__(self) -> str:
+        from .report.text import plan_text
+
+        return plan_text(self)
+
+
+def make_plan(options: Options, shims: Sequence[Shim], edits: Sequence[Edit]) -> Plan:
+    """Combine what the rules propose for loaded modules with what waits for an import."""
+    kinds = {shim.name: shim.kind for shim in shims}
+    steps = [
+        Step(edit.target, kinds[edit.rule], "skip", edit.rule, edit.reason)
+        if isinstance(edit, Skip)
+        else Step(edit.target, kinds[edit.rule], "now", edit.rule, edit.detail)
+        for edit in edits
+    ]
+    done = {step.target for step in steps}
+    for shim in shims:
+        waiting = _waiting(shim, options, done)
+        if waiting:
+            steps.append(Step(", ".join(shim.targets), shim.kind, "on import", shim.name, waiting))
+    chosen = (
+        ("written_for", str(options.written_for or "")),
+        ("targets", repr(options.selection)),
+    )
+    return Plan(options.release, chosen, tuple(steps), tuple(shims))
+
+
+def _waiting(shim: Shim, options: Options, done: set[str]) -> str:
+    """What a shim will do when modules are imported, as far as the catalog can tell; empty if nothing."""
+    pattern, _, name = shim.targets[0].partition(":")
+    if shim.kind == "watch" or not pattern.startswith("transformers."):
+        return "" if shim.targets[0] in done else "when such a module is imported"
+    known = [
+        module
+        for module, family in catalog.targets()
+        if family == name and options.selection.selects(module, name)
+    ]
+    if shim.kind == "restore":
+        missing = [
+            m for m in known if options.release and catalog.signature_at(m, name, options.release) is None
+        ]
+        return (
+            "restored when its module is imported" if missing and f"{missing[0]}:{name}" not in done else ""
+        )
+    if options.release is None:
+        return ""
+    present = [
+        m for m in known if catalog.signature_at(m, name, options.release) and f"{m}:{name}" not in done
+    ]
+    if present:
+        return (
+            f"{len(present)} modules of {options.release} define it"
+            if len(present) > 1
+            else "when it is imported"
+        )
+    return "" if options.release in catalog.releases() else "wherever a module defines it"

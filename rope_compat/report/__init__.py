@@ -1,0 +1,1 @@
+"""One module per output. With `rope_compat.cli`, the only place that prints."""

@@ -1,0 +1,57 @@
+"""Arguments of `patch()` and the environment variables that stand for them."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, cast
+
+from packaging.version import InvalidVersion, Version
+
+from .errors import ArgumentError
+
+__all__ = ["OnProblem", "is_off", "read_on_problem", "read_written_for"]
+
+OnProblem = Literal["warn", "error", "ignore"]
+
+_MODES = ("patch", "warn", "error", "off")
+
+
+def _mode() -> str:
+    value = os.environ.get("ROPE_COMPAT", "").strip().lower()
+    if value and value not in _MODES:
+        raise ArgumentError(
+            f"ROPE_COMPAT={value!r} is not known; expected one of {', '.join(_MODES)}, or nothing"
+        )
+    return value
+
+
+def is_off() -> bool:
+    """Whether ``ROPE_COMPAT=off`` makes `patch()` do nothing."""
+    return _mode() == "off"
+
+
+def read_on_problem(given: str | None) -> OnProblem:
+    """The argument, else what ``ROPE_COMPAT`` says, else ``"warn"``."""
+    if given is None:
+        return "error" if _mode() == "error" else "warn"
+    if given not in ("warn", "error", "ignore"):
+        raise ArgumentError(f"on_problem={given!r} is not known; expected 'warn', 'error' or 'ignore'")
+    return cast("OnProblem", given)
+
+
+def read_written_for(given: str | None) -> Version | None:
+    """The argument, else ``ROPE_COMPAT_WRITTEN_FOR``, as a version; None where neither says anything."""
+    source = "written_for" if given is not None else "ROPE_COMPAT_WRITTEN_FOR"
+    text = given if given is not None else os.environ.get("ROPE_COMPAT_WRITTEN_FOR", "")
+    if not isinstance(text, str):
+        raise ArgumentError(f'{source} must be a version as text, such as "4.37", not {text!r}')
+    if not text.strip():
+        if given is None:
+            return None
+        raise ArgumentError(f'{source} is empty; leave it out, or give a version such as "4.37"')
+    try:
+        return Version(text)
+    except InvalidVersion:
+        raise ArgumentError(
+            f'{source}={text!r} is not a version; expected a release such as "4.37"'
+        ) from None

@@ -1,0 +1,70 @@
+"""What `status()` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from .patching.layer import Layer
+from .targets.shim import Shim
+
+__all__ = ["Adapted", "Status", "make_status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """One target that is adapted or restored.
+
+    ``foreign_calls`` counts eager calls in other than the native form, by form. Native calls and calls in
+    compiled graphs are not counted.
+    """
+
+    target: str
+    how: str
+    foreign_calls: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of rope_compat in this process.
+
+    ``notes`` tells of restored names whose use has no effect on the installed release.
+    """
+
+    active: bool
+    patches: int
+    adapted: tuple[Adapted, ...]
+    skipped: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """The status as JSON-ready data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        from .report.text import status_text
+
+        return status_text(self)
+
+
+def make_status(layers: Sequence[Layer], replacements: Sequence[object], shims: Sequence[Shim]) -> Status:
+    """Put together what the layers know and what the adapters have counted."""
+    counts: dict[str, dict[str, int]] = {}
+    for replacement in replacements:
+        info = getattr(replacement, "__rope_compat__", None)
+        if info is not None and info.counts:
+            counts.setdefault(info.context.target, {}).update(info.counts)
+    applied = {target: how for layer in layers for target, how in layer.applied.items()}
+    skipped = {target: skip.reason for layer in layers for target, skip in layer.skipped.items()}
+    by_name = {shim.name: shim for shim in shims}
+    restored = {how.partition(":")[0] for how in applied.values()}
+    notes = [shim.note for name, shim in by_name.items() if shim.note and name in restored]
+    return Status(
+        active=bool(layers),
+        patches=len(layers),
+        adapted=tuple(
+            Adapted(target, how, counts.get(target, {})) for target, how in sorted(applied.items())
+        ),
+        skipped=tuple(sorted(skipped.items())),
+        notes=tuple(notes),
+    )

@@ -1,0 +1,1 @@
+"""Which targets each package has, as data, and the rules that turn the data into edits."""
