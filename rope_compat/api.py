@@ -146,6 +146,8 @@ def plan(*, written_for: str | None = None, targets: Targets = None) -> Plan:
         ArgumentError: an argument is not one that `patch` takes.
     """
     options, _ = _options(written_for, targets)
+    if is_off():
+        return make_plan(options, (), ())
     return make_plan(options, SHIMS, _engine.preview(_rules(options)))
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from packaging.version import InvalidVersion
+
 from . import catalog
 from .patching.edits import Edit, Skip
 from .targets.functions import Options
@@ -21,7 +23,7 @@ class Step:
     """One step of a plan.
 
     ``state``: ``now`` (the module is loaded), ``on import`` (when its modules are imported; `target` is a
-    pattern), ``skip`` (left alone, `detail` says why).
+    pattern), ``skip`` (left alone, `detail` says why; ``surprising`` where nobody would expect it).
     """
 
     target: str
@@ -29,6 +31,7 @@ class Step:
     state: Literal["now", "on import", "skip"]
     shim: str
     detail: str
+    surprising: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def make_plan(options: Options, shims: Sequence[Shim], edits: Sequence[Edit]) ->
     """Combine what the rules propose for loaded modules with what waits for an import."""
     kinds = {shim.name: shim.kind for shim in shims}
     steps = [
-        Step(edit.target, kinds[edit.rule], "skip", edit.rule, edit.reason)
+        Step(edit.target, kinds[edit.rule], "skip", edit.rule, edit.reason, edit.surprising)
         if isinstance(edit, Skip)
         else Step(edit.target, kinds[edit.rule], "now", edit.rule, edit.detail)
         for edit in edits
@@ -88,27 +91,27 @@ def _waiting(shim: Shim, options: Options, done: set[str]) -> str:
     pattern, _, name = shim.targets[0].partition(":")
     if shim.kind == "watch" or not pattern.startswith("transformers."):
         return "" if shim.targets[0] in done else "when such a module is imported"
-    known = [
-        module
-        for module, family in catalog.targets()
-        if family == name and options.selection.selects(module, name)
-    ]
-    if shim.kind == "restore":
-        missing = [
-            m for m in known if options.release and catalog.signature_at(m, name, options.release) is None
-        ]
-        return (
-            "restored when its module is imported" if missing and f"{missing[0]}:{name}" not in done else ""
-        )
     if options.release is None:
         return ""
-    present = [
-        m for m in known if catalog.signature_at(m, name, options.release) and f"{m}:{name}" not in done
+    try:
+        here = catalog.release_for(options.release)
+    except InvalidVersion:
+        return "wherever a module defines it"
+    targets = catalog.targets()
+    modules = {module for module, family in targets if catalog.signature_at(module, family, here)}
+    waiting = [
+        module
+        for module, family in targets
+        if family == name
+        and module in modules
+        and f"{module}:{name}" not in done
+        and options.selection.selects(module, name)
     ]
-    if present:
-        return (
-            f"{len(present)} modules of {options.release} define it"
-            if len(present) > 1
-            else "when it is imported"
-        )
-    return "" if options.release in catalog.releases() else "wherever a module defines it"
+    defined = [module for module in waiting if catalog.signature_at(module, name, here)]
+    if shim.kind == "restore":
+        return "restored when its module is imported" if len(defined) < len(waiting) else ""
+    if not defined:
+        return ""
+    return (
+        f"{len(defined)} modules of {here} define it" if len(defined) > 1 else "when its module is imported"
+    )

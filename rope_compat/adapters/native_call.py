@@ -35,10 +35,6 @@ class NativeCaller:
             UnreadableCall: the native function cannot do what the call asks.
         """
         generation, count = self.generation, len(call.rotated)
-        if count == 3 and generation.tensors != 3:
-            raise UnreadableCall(
-                "three tensors to rotate are given; this function rotates " + _counts(generation)
-            )
         if generation.tensors == 3 and count != 3:
             raise UnreadableCall("this function rotates q, k and v; all three are needed")
         if count == 1 and generation.tensors == 2 and not (self.context.had_single or generation.k_optional):
@@ -149,7 +145,3 @@ def _slice(call: RotaryCall) -> tuple[Tensor, Tensor]:
     if call.cos.dim() == 2:
         return call.cos[None, start:stop], call.sin[None, start:stop]
     raise UnreadableCall(f"offset goes with tables [1, 1, S, D], but cos has shape {tuple(call.cos.shape)}")
-
-
-def _counts(generation: Generation) -> str:
-    return "one" if generation.tensors == 1 else "q and k"

@@ -60,12 +60,15 @@ def is_axis(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def parse_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, fifth_is_offset: bool = False) -> RotaryCall:
+def parse_call(
+    args: tuple[Any, ...], kwargs: dict[str, Any], *, most: int = 2, fifth_is_offset: bool = False
+) -> RotaryCall:
     """Read a call.
 
     Args:
         args: its positional arguments.
         kwargs: its keyword arguments.
+        most: how many tensors the function can rotate.
         fifth_is_offset: an int after sin is an offset where cos is a rank-4 table, as in
             GPT-NeoX-Japanese to 4.44.2.
 
@@ -88,12 +91,15 @@ def parse_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, fifth_is_offset
         else:
             raise UnreadableCall(f"no form has an argument {name!r}")
     cos, sin = _take_cos_sin(tensors, named)
-    rotated = tensors + [named[name] for name in _ROTATED if named.get(name) is not None]
-    if not 1 <= len(rotated) <= 3:
-        raise UnreadableCall(f"{len(rotated) + 2} floating-point tensors are given; forms have 3, 4 or 5")
+    rotated = _take_rotated(tensors, named)
+    if len(rotated) > most:
+        raise UnreadableCall(
+            f"{len(rotated)} floating-point tensors stand before cos and sin; this function rotates at most "
+            f"{most}, and position_ids must be integers"
+        )
     _read_rest(rest, options, fifth_is_offset=fifth_is_offset and cos.dim() == 4)
     return RotaryCall(
-        tuple(rotated),
+        rotated,
         cos,
         sin,
         _positions(options.get("position_ids")),
@@ -103,15 +109,32 @@ def parse_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, fifth_is_offset
 
 
 def _take_cos_sin(tensors: list[Any], named: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    if len(tensors) > 5:
+        raise UnreadableCall(f"{len(tensors)} floating-point tensors are given; forms have 3, 4 or 5")
     sin = named.pop("sin") if "sin" in named else tensors.pop() if tensors else None
     cos = named.pop("cos") if "cos" in named else tensors.pop() if tensors else None
     if not isinstance(cos, Tensor) or not isinstance(sin, Tensor):
         raise UnreadableCall("cos and sin must be tensors")
     if cos.shape != sin.shape:
         raise UnreadableCall(
-            f"cos has shape {tuple(cos.shape)} and sin {tuple(sin.shape)}; they must be equal"
+            f"the last two of the floating-point tensors, cos and sin, have shapes {tuple(cos.shape)} and "
+            f"{tuple(sin.shape)}; they must be equal, and position_ids must be integers"
         )
     return cos, sin
+
+
+def _take_rotated(tensors: list[Any], named: dict[str, Any]) -> tuple[Tensor, ...]:
+    """The tensors to rotate, from what stands before cos and from keywords, in their order."""
+    given = [name for name in _ROTATED if named.get(name) is not None]
+    places = ("q", "k", "v")[len(tensors) :]
+    if given not in ([], list(places[: len(given)])) and (tensors or given not in (["x"], ["tensor"])):
+        raise UnreadableCall(
+            f"{', '.join(given)} by keyword do not fit the {len(tensors)} tensors before them"
+        )
+    rotated = (*tensors, *(named[name] for name in given))
+    if not rotated or not all(isinstance(tensor, Tensor) for tensor in rotated):
+        raise UnreadableCall("the tensors to rotate are missing")
+    return rotated
 
 
 def _read_rest(rest: tuple[Any, ...], options: dict[str, Any], *, fifth_is_offset: bool) -> None:

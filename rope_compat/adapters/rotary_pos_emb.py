@@ -46,11 +46,14 @@ def adapt_rotary_pos_emb(native: Adapter, generation: Generation, context: Conte
     foreign = _foreign(NativeCaller(native, generation, context, rule), info)
     # The call with every required argument by position is by far the most frequent one.
     required = generation.tensors + 2
-    plain = generation.positions != "indexes" and not generation.positions_required and not context.had_offset
-    quick = required if plain and generation.style == "unsqueeze" else -1
+    plain = generation.positions != "indexes" and not generation.positions_required
+    plain = plain and generation.style == "unsqueeze" and not context.had_offset and not generation.k_optional
+    quick = required if plain else -1
+    cos_place = generation.tensors
 
     def adapter(*args: Any, **kwargs: Any) -> Any:
-        if (len(args) != quick or kwargs) and not is_native(args, kwargs):
+        usual = len(args) == quick and not kwargs and not _has_rank4(args[cos_place])
+        if not usual and not is_native(args, kwargs):
             return foreign(args, kwargs)
         try:
             return native(*args, **kwargs)
@@ -80,10 +83,12 @@ def _forms_beside(generation: Generation, context: Context) -> tuple[CallForm, .
 
 def _foreign(caller: NativeCaller, info: AdapterInfo) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
     context = info.context
+    # A function of one tensor is called once for each of two.
+    most = max(2, caller.generation.tensors)
 
     def foreign(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            call = parse_call(args, kwargs, fifth_is_offset=context.had_offset)
+            call = parse_call(args, kwargs, most=most, fifth_is_offset=context.had_offset)
             form, run = caller.prepare(call)
         except UnreadableCall as reason:
             raise refuse(info, args, kwargs, str(reason)) from None
@@ -113,14 +118,19 @@ def _native_test(generation: Generation, context: Context, rule: TableRule) -> T
     def is_native(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         given = len(args)
         tensors = min(given, required)
-        for name in kwargs:
+        for name, value in kwargs.items():
             if name not in names:
                 return False
             if name not in trailing:
                 tensors += 1
+            elif name == "unsqueeze_dim" and not is_axis(value):
+                return False
         if tensors != required and not (generation.k_optional and _binds_cos_sin(given, kwargs, required)):
             return False
         if given > required + len(trailing):
+            return False
+        if generation.k_optional and given >= required and is_positions(args[required - 1]):
+            # (x, cos, sin, position_ids), not (q, k, cos, sin).
             return False
         if axis_place >= 0 and given > axis_place and not is_axis(args[axis_place]):
             return False
@@ -134,6 +144,9 @@ def _native_test(generation: Generation, context: Context, rule: TableRule) -> T
                 return False
             if rank4:
                 return given <= required or is_axis(args[required])
+        if _has_rank4(cos) and generation.table_rank != 4 and _rank(args, kwargs) < 5:
+            # An axis more would make the result rank 5: no release means that.
+            return False
         positions = args[position_place] if 0 <= position_place < given else kwargs.get("position_ids")
         if positions is None:
             said = given > required or "position_ids" in kwargs
@@ -141,12 +154,21 @@ def _native_test(generation: Generation, context: Context, rule: TableRule) -> T
         if not is_positions(positions):
             return False
         if indexes:
-            return is_table(cos)
+            return isinstance(cos, Tensor) and cos.dim() == generation.table_rank
         return ignores and not rule.indexes(
             args[0] if args else kwargs.get("q", kwargs.get("x")), cos, positions
         )
 
     return is_native
+
+
+def _has_rank4(cos: Any) -> bool:
+    return isinstance(cos, Tensor) and cos.dim() == 4
+
+
+def _rank(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    first = args[0] if args else kwargs.get("q", kwargs.get("x"))
+    return first.dim() if isinstance(first, Tensor) else 0
 
 
 def _binds_cos_sin(given: int, kwargs: dict[str, Any], required: int) -> bool:
@@ -157,15 +179,15 @@ def _binds_cos_sin(given: int, kwargs: dict[str, Any], required: int) -> bool:
 def _explain(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LayoutError | None:
     """The layout error that stands behind a `RuntimeError` of torch, if there is one."""
     try:
-        call = parse_call(args, kwargs, fifth_is_offset=info.context.had_offset)
+        call = parse_call(args, kwargs, most=3, fifth_is_offset=info.context.had_offset)
     except UnreadableCall:
         return None
     axis = 1 if call.unsqueeze_dim is None else call.unsqueeze_dim
-    if call.offset is not None or call.cos.dim() == 4:
-        return None
     cos_shape = tuple(call.cos.shape)
-    if call.position_ids is not None and call.cos.dim() == 2:
+    if call.position_ids is not None and is_table(call.cos):
         cos_shape = (*call.position_ids.shape, cos_shape[-1])
+    if call.offset is not None or len(cos_shape) == 4:
+        return None
     # Functions that rotate part of the channels put the rest back with torch.cat, in their own code.
     partial = info.native is not None and mentions(info.native, "cat")
     for name, tensor in zip("qkv" if len(call.rotated) > 1 else "x", call.rotated, strict=False):

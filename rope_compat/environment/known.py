@@ -69,7 +69,7 @@ KNOWN_BAD = (
     ),
     KnownBad(
         code="qwen-vl-positions",
-        releases="<4.47.0",
+        releases=">=4.45.0,<4.47.0",
         severity="note",
         message="Qwen2-VL with images computes 1-D positions when position_ids is not given",
         remedy='pass position_ids from get_rope_index, or pip install "transformers>=4.47"',

@@ -27,7 +27,8 @@ class Replace:
     Attributes:
         target: ``module:attribute``, for people.
         original: the object to replace.
-        make: builds the replacement; called only when there is none yet for `key`.
+        make: builds the replacement, a new object each time, since undoing finds it by identity; called
+            only when there is none yet for `key`.
         key: edits of one original with equal keys share one replacement.
         everywhere: also rebind attributes of other modules and of classes that hold the original.
         rule: name of the rule that asked.
@@ -49,7 +50,11 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """Set one attribute of one object, whether it exists or not."""
+    """Set one attribute of one object, whether it exists or not.
+
+    `copies`: undoing also takes back what others have copied from the attribute. Only for values that
+    `make` builds anew each time: they are found by identity, and a shared one would be moved everywhere.
+    """
 
     target: str
     owner: Any
@@ -59,6 +64,7 @@ class Assign:
     rule: str
     detail: str
     notice: str = ""
+    copies: bool = False
 
 
 @dataclass(frozen=True, slots=True)

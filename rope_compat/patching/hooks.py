@@ -35,7 +35,8 @@ class ImportHook(MetaPathFinder):
     def remove(self) -> None:
         """Stop watching."""
         if self in sys.meta_path:
-            sys.meta_path.remove(self)
+            # A new list: a thread that walks the old one would skip a finder if its elements moved up.
+            sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -8,18 +8,25 @@ identity; closures, containers and instances are not.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["Moved", "loaded_modules", "move_references", "namespace"]
+__all__ = ["Moved", "Moves", "loaded_modules", "move_in_class", "move_references", "name_of", "namespace"]
 
-_namespace = ModuleType.__dict__["__dict__"].__get__
+#: ``id(before)`` to ``(before, after)``.
+Moves: TypeAlias = Mapping[int, tuple[object, object]]
+
+#: Under this name a holder of a replacement remembers the holder that it stands for.
+_STANDS_FOR = "__stands_for__"
+
+_namespace: Callable[[ModuleType], dict[str, Any]] = vars(ModuleType)["__dict__"].__get__
 
 
 class Moved(NamedTuple):
-    """A reference that was moved."""
+    """A reference that was moved, in a module or a class."""
 
+    owner: object
     place: str
     before: object
     after: object
@@ -27,8 +34,13 @@ class Moved(NamedTuple):
 
 def namespace(module: ModuleType) -> dict[str, Any]:
     """The module's attributes, without waking a lazy module."""
-    found: dict[str, Any] = _namespace(module)
-    return found
+    return _namespace(module)
+
+
+def name_of(module: ModuleType) -> str:
+    """The module's name, without waking a lazy module; empty where it has none."""
+    name = namespace(module).get("__name__")
+    return name if isinstance(name, str) else ""
 
 
 def loaded_modules() -> list[ModuleType]:
@@ -36,13 +48,11 @@ def loaded_modules() -> list[ModuleType]:
     return [module for module in list(sys.modules.values()) if issubclass(type(module), ModuleType)]
 
 
-def move_references(
-    moves: Mapping[int, tuple[object, object]], modules: Iterable[ModuleType]
-) -> Iterator[Moved]:
+def move_references(moves: Moves, modules: Iterable[ModuleType], *, classes: bool = True) -> Iterator[Moved]:
     """Rebind every attribute that holds an object of `moves` to the object's successor.
 
-    `moves` maps ``id(before)`` to ``(before, after)``. A `staticmethod` or `classmethod`
-    around an object counts as the object.
+    Searches the modules and, unless `classes` is false, the classes that they define. A
+    `staticmethod` or `classmethod` around an object counts as the object.
     """
     if not moves:
         return
@@ -51,19 +61,20 @@ def move_references(
         attributes = namespace(module)
         values = list(attributes.values())
         if not wanted.isdisjoint(map(id, values)):
-            for name, value in list(attributes.items()):
+            for name, value in attributes.copy().items():
                 if id(value) in wanted:
                     after = moves[id(value)][1]
                     attributes[name] = after
-                    yield Moved(f"{module.__name__}:{name}", value, after)
-        name = attributes.get("__name__")
-        for value in values:
-            if issubclass(type(value), type) and getattr(value, "__module__", None) == name:
-                yield from _in_class(value, moves, set())
+                    yield Moved(module, f"{name_of(module)}:{name}", value, after)
+        home = attributes.get("__name__")
+        for value in values if classes else ():
+            if issubclass(type(value), type) and getattr(value, "__module__", None) == home:
+                yield from move_in_class(value, moves, set())
 
 
-def _in_class(owner: type, moves: Mapping[int, tuple[object, object]], seen: set[type]) -> Iterator[Moved]:
-    seen.add(owner)
+def move_in_class(owner: type, moves: Moves, seen: set[int]) -> Iterator[Moved]:
+    """The same for one class and the classes in it; `seen` holds the ids of those already visited."""
+    seen.add(id(owner))
     attributes = vars(owner)
     values = list(attributes.values())
     # One pass in C over the usual class, which holds nothing of interest: there are ten thousands of them.
@@ -72,17 +83,32 @@ def _in_class(owner: type, moves: Mapping[int, tuple[object, object]], seen: set
         kind is staticmethod or kind is classmethod or issubclass(kind, type) for kind in kinds
     ):
         return
-    for name, value in list(attributes.items()):
+    for name, value in attributes.copy().items():
         kind = type(value)
         held = value.__func__ if kind is staticmethod or kind is classmethod else value
         if id(held) in moves:
             after = moves[id(held)][1]
-            bound = kind(after) if held is not value else after
-            try:
-                setattr(owner, name, bound)
-            except (AttributeError, TypeError):
-                # A class that does not let its attributes be set keeps what it has.
-                continue
-            yield Moved(f"{owner.__module__}:{owner.__qualname__}.{name}", value, bound)
-        elif issubclass(type(value), type) and value.__module__ == owner.__module__ and value not in seen:
-            yield from _in_class(value, moves, seen)
+            bound = after if held is value else _hold(value, after)
+            if _set(owner, name, bound):
+                yield Moved(owner, f"{owner.__module__}:{owner.__qualname__}.{name}", value, bound)
+        elif issubclass(kind, type) and value.__module__ == owner.__module__ and id(value) not in seen:
+            yield from move_in_class(value, moves, seen)
+
+
+def _hold(holder: Any, held: object) -> object:
+    """A `staticmethod` or `classmethod` around `held`; the very first one, once it holds that again."""
+    first = vars(holder).get(_STANDS_FOR, holder)
+    if first.__func__ is held:
+        return first
+    successor = type(holder)(held)
+    setattr(successor, _STANDS_FOR, first)
+    return successor
+
+
+def _set(owner: type, name: str, value: object) -> bool:
+    try:
+        setattr(owner, name, value)
+    except Exception:
+        # A class that does not let its attributes be set keeps what it has; its metaclass may raise anything.
+        return False
+    return True

@@ -56,11 +56,22 @@ class AttributeSlot(_Slot):
 
     owner: Any = None
     attribute: str = ""
-    place: str = ""
+    copies: bool = False
+
+    @classmethod
+    def of(cls, owner: object, attribute: str, *, copies: bool) -> AttributeSlot:
+        """A slot whose original is what the attribute holds now."""
+        slot = cls(MISSING, owner=owner, attribute=attribute, copies=copies)
+        slot.original = slot.current()
+        return slot
 
     def current(self) -> object:
         """What the attribute holds in the owner's own namespace."""
         return vars(self.owner).get(self.attribute, MISSING)
+
+    def knows(self, value: object) -> bool:
+        """Whether `value` is the original or one of the replacements, not something assigned since."""
+        return value is self.original or any(value is replacement for _, _, replacement in self.stack)
 
     def show(self) -> None:
         """Make the attribute hold the slot's top."""

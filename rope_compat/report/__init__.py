@@ -1,1 +1,3 @@
-"""One module per output. With `rope_compat.cli`, the only place that prints."""
+"""What is printed: pages made of findings, and one module per output. With `rope_compat.cli`, the only place
+that prints.
+"""

@@ -79,7 +79,7 @@ class FunctionRule:
         try:
             adapter = build_adapter(native, context, like=original)
         except UnknownGeneration as reason:
-            return Skip(target, self.name, str(reason), surprising=self.prefix == "transformers.")
+            return Skip(target, self.name, str(reason), surprising=self.prefix.startswith("transformers."))
         info = info_of(adapter)
         detail = f"native form {info.native_signature if info else '(...)'}"
         key: Hashable = (self.name, str(self.options.written_for))
@@ -119,10 +119,14 @@ def context_for(target: str, options: Options, *, is_library: bool) -> Any:
         written_for=written,
         is_library=is_library,
         history=tuple(span.signature for span in catalog.spans(module, name)),
-        signature_written_for=catalog.signature_at(module, name, str(written))
-        if written is not None
-        else None,
+        signature_written_for=_signature_at(module, name, written),
     )
+
+
+def _signature_at(module: str, name: str, written_for: Version | None) -> str | None:
+    if written_for is None:
+        return None
+    return catalog.signature_at(module, name, catalog.release_for(str(written_for)))
 
 
 def _name(function: Any) -> str:

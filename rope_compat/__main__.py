@@ -1,0 +1,10 @@
+"""``python -m rope_compat`` is ``rope-compat``."""
+
+from __future__ import annotations
+
+import sys
+
+from rope_compat.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""``rope-compat doctor``: what is installed, what is known to be wrong with it, and what patch() would do."""
+
+from __future__ import annotations
+
+import argparse
+
+from rope_compat import api, settings
+from rope_compat.cli import functions, importing, source
+from rope_compat.environment import detect
+from rope_compat.environment.model import Environment, PackageInfo
+from rope_compat.report import doctor as pages
+from rope_compat.report.examination import Examination, Functions
+from rope_compat.report.json import show_json
+from rope_compat.report.terminal import show
+
+__all__ = ["NAME", "SUMMARY", "configure", "run"]
+
+NAME = "doctor"
+SUMMARY = "what is installed, what is known to be wrong with it, and what patch() would do"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="import transformers' models (about half a minute) and look at the rotary functions themselves",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Examine, print, and return 1 if anything of severity warning or fatal was found, else 0."""
+    examination = examine(deep=arguments.deep)
+    if arguments.json:
+        show_json(pages.to_dict(examination))
+    else:
+        show(pages.page(examination))
+    return 1 if any(problem.severity != "note" for problem in examination.problems) else 0
+
+
+def examine(*, deep: bool) -> Examination:
+    """Look at what is installed. `deep` imports transformers' models; otherwise nothing is imported.
+
+    Raises:
+        ArgumentError: ``ROPE_COMPAT`` or ``ROPE_COMPAT_WRITTEN_FOR`` has a value that is not known.
+    """
+    off = settings.is_off()
+    environment = detect()
+    found = _functions(environment, deep=deep)
+    plan = api.plan()
+    return Examination(environment=environment, plan=plan, off=off, deep=deep, functions=found)
+
+
+def _functions(environment: Environment, *, deep: bool) -> Functions | None:
+    transformers = environment.transformers
+    package = _package(transformers)
+    if package is None or not (deep or _is_doubtful(environment)):
+        return None
+    written = source.read(package)
+    if not deep:
+        return functions.compare(transformers.version, written, how="read")
+    imported = importing.import_modules(importing.choose(written, package), about=_title(transformers))
+    live = functions.live(written, imported)
+    return functions.compare(transformers.version, live, how="imported", failed=imported.failed)
+
+
+def _package(transformers: PackageInfo) -> str | None:
+    """The directory of the package, None where there is nothing to look at."""
+    location = transformers.location
+    return location if transformers.present and location and not location.endswith(".py") else None
+
+
+def _is_doubtful(environment: Environment) -> bool:
+    """Whether the version alone does not say what the functions look like, so that reading them pays."""
+    if environment.verdict in ("development", "untested"):
+        return True
+    return any(problem.code in ("source-install", "version-mismatch") for problem in environment.problems)
+
+
+def _title(transformers: PackageInfo) -> str:
+    return f"transformers {transformers.version or ''}".strip()

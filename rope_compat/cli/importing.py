@@ -1,0 +1,91 @@
+"""Import the modules of transformers that have targets, with something to look at meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+from types import ModuleType
+from typing import NamedTuple
+
+from rope_compat.api import SHIMS
+from rope_compat.cli.progress import watched
+from rope_compat.cli.source import Found
+from rope_compat.report.words import counted
+from rope_compat.targets.selection import Selection
+
+__all__ = ["Imported", "choose", "import_modules"]
+
+_LONGEST_REASON = 240
+
+
+class Imported(NamedTuple):
+    """The modules that could be imported, by name, and those that could not, with the reason."""
+
+    modules: dict[str, ModuleType]
+    failed: tuple[tuple[str, str], ...]
+
+
+def choose(found: Found, package: str, selection: Selection | None = None) -> list[str]:
+    """The modules to import: those that define a function, and those in which a shim would restore one.
+
+    ``package`` is the directory of transformers; ``selection`` narrows as for `rope_compat.patch`.
+    """
+    wanted = selection or Selection(None)
+    restored = [
+        (module, name)
+        for shim in SHIMS
+        for module, _, name in (target.partition(":") for target in shim.targets)
+        if shim.kind == "restore" and _exists(module, package)
+    ]
+    return sorted({module for module, name in [*found, *restored] if wanted.selects(module, name)})
+
+
+def import_modules(names: Sequence[str], about: str) -> Imported:
+    """Import modules one by one; whatever one of them raises is its reason, and the next one's turn comes.
+
+    ``about`` names the whole for the progress display, which goes to standard error.
+    """
+    modules: dict[str, ModuleType] = {}
+    failed: list[tuple[str, str]] = []
+    with watched(names, f"importing {counted(len(names), 'module')} of {about}") as counting, _quiet():
+        for name in counting:
+            try:
+                modules[name] = import_module(name)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                # Also SystemExit: whatever a module does instead of being imported is a finding.
+                if "transformers" not in sys.modules:
+                    # The package itself fails, and would for each of its modules.
+                    failed.append(("transformers", _reason(error)))
+                    break
+                failed.append((name, _reason(error)))
+    return Imported(modules, tuple(failed))
+
+
+def _reason(error: BaseException) -> str:
+    lines: Iterable[str] = filter(None, map(str.strip, str(error).splitlines()))
+    text = f"{type(error).__name__}: {next(iter(lines), '(no message)')}"
+    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + " ..."
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing that modules print, warn or log while they are imported belongs on the page."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _exists(module: str, package: str) -> bool:
+    return os.path.isfile(os.path.join(package, *module.split(".")[1:]) + ".py")

@@ -1,0 +1,136 @@
+"""What stands in whose place: every original with its replacements, and every attribute that was set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+from weakref import ref
+
+from .edits import MISSING, Assign, Entry, Replace
+from .layer import Layer
+from .references import Moved, loaded_modules, move_in_class, move_references, namespace
+from .slots import AttributeSlot, ObjectSlot
+
+__all__ = ["Bindings"]
+
+NewMoves = dict[int, tuple[object, object]]
+
+
+class Bindings:
+    """The state of all layers together. Its owner serialises the calls."""
+
+    def __init__(self) -> None:
+        self._objects: dict[int, ObjectSlot] = {}
+        self._replacements: dict[int, ObjectSlot] = {}
+        self._attributes: dict[tuple[int, str], AttributeSlot] = {}
+        # Modules and classes that were changed, by id: some may have left `sys.modules` before undoing.
+        self._touched: dict[int, ref[object]] = {}
+
+    def original_of(self, value: object) -> object:
+        """The object behind a replacement; any other object is its own original."""
+        slot = self._replacements.get(id(value))
+        return value if slot is None else slot.original
+
+    def replacements(self) -> list[object]:
+        """Every object that stands in another's place now."""
+        return [slot.top for slot in (*self._objects.values(), *self._attributes.values()) if slot.stack]
+
+    def replace(self, layer: Layer, edit: Replace, moves: NewMoves) -> None:
+        """Replace at the target; enter in `moves` what is to be moved elsewhere."""
+        slot = self._objects.get(id(edit.original))
+        if slot is None:
+            slot = self._objects[id(edit.original)] = ObjectSlot(edit.original, everywhere=edit.everywhere)
+        before = slot.top
+        is_new = not slot.holds(layer)
+        if is_new:
+            replacement = slot.push(layer, edit.key, edit.make)
+            self._replacements[id(replacement)] = slot
+        attributes = namespace(edit.owner)
+        current = attributes.get(edit.attribute, MISSING)
+        if current is not slot.top:
+            self._touch(edit.owner)
+            attributes[edit.attribute] = slot.top
+            layer.journal.append(Entry(edit.rule, edit.target, current, slot.top, edit.detail))
+        elif not is_new:
+            return
+        if before is not slot.top and (slot.everywhere or before is not slot.original):
+            moves[id(before)] = (before, slot.top)
+        if slot.everywhere:
+            moves[id(slot.original)] = (slot.original, slot.top)
+
+    def assign(self, layer: Layer, edit: Assign) -> None:
+        """Set one attribute, unless this layer has done it and it still holds."""
+        key = (id(edit.owner), edit.attribute)
+        slot = self._attributes.get(key)
+        if slot is None or not slot.knows(slot.current()):
+            # A reload, or the user, has assigned something else since: that is what undoing goes back to.
+            slot = self._attributes[key] = AttributeSlot.of(edit.owner, edit.attribute, copies=edit.copies)
+        before = slot.current()
+        if not slot.holds(layer):
+            slot.push(layer, edit.key, edit.make)
+        if before is not slot.top:
+            slot.show()
+            layer.journal.append(Entry(edit.rule, edit.target, before, slot.top, edit.detail))
+
+    def move(self, moves: NewMoves, modules: Iterable[ModuleType]) -> list[Moved]:
+        """Move references that the modules and their classes hold."""
+        moved = []
+        for step in move_references(moves, modules):
+            self._touch(step.owner)
+            moved.append(step)
+        return moved
+
+    def drop(self, layer: Layer) -> None:
+        """Take everything back that only this layer wanted, wherever it is bound by now."""
+        moves: NewMoves = {}
+        for slot in list(self._objects.values()):
+            before = slot.top
+            for replacement in slot.drop(layer):
+                moves[id(replacement)] = (replacement, slot.top)
+                self._replacements.pop(id(replacement), None)
+            if before is not slot.top and id(before) not in moves:
+                moves[id(before)] = (before, slot.top)
+            if not slot.stack:
+                self._objects.pop(id(slot.original), None)
+        try:
+            self._drop_attributes(layer, moves)
+        finally:
+            self._move_back(moves)
+
+    def _drop_attributes(self, layer: Layer, moves: NewMoves) -> None:
+        failed: Exception | None = None
+        for key, slot in list(self._attributes.items()):
+            # Where somebody has assigned something else since, theirs stays.
+            is_ours = slot.holds(layer) and slot.current() is slot.top
+            for replacement in slot.drop(layer):
+                if slot.copies and slot.top is not MISSING:
+                    moves[id(replacement)] = (replacement, slot.top)
+            if not slot.stack:
+                del self._attributes[key]
+            try:
+                if is_ours:
+                    slot.show()
+            except Exception as error:
+                # One owner that refuses must not keep the others from being restored.
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    def _move_back(self, moves: NewMoves) -> None:
+        # What was changed comes first: until it is back, modules that another thread imports copy from there.
+        for reference in list(self._touched.values()):
+            owner = reference()
+            if isinstance(owner, ModuleType):
+                for _ in move_references(moves, [owner], classes=False):
+                    pass
+            elif isinstance(owner, type):
+                for _ in move_in_class(owner, moves, set()):
+                    pass
+        for _ in move_references(moves, loaded_modules()):
+            pass
+        if not self._objects and not self._attributes:
+            self._touched.clear()
+
+    def _touch(self, owner: object) -> None:
+        if id(owner) not in self._touched:
+            self._touched[id(owner)] = ref(owner)

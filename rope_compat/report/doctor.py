@@ -1,0 +1,139 @@
+"""The page of ``rope-compat doctor``, and the same as JSON-ready data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+
+from rope_compat._version import __version__
+from rope_compat.environment.model import PackageInfo, Problem, Severity
+from rope_compat.planning import Plan, Step
+from rope_compat.report.examination import Examination, is_unexpected
+from rope_compat.report.functions import functions_section
+from rope_compat.report.headline import headline
+from rope_compat.report.page import Item, Page, Row, Section, Tone
+from rope_compat.targets.shim import Shim
+
+__all__ = ["page", "to_dict"]
+
+_TONES: dict[Severity, Tone] = {"fatal": "bad", "warning": "warn", "note": "plain"}
+_SHOWN_SKIPS = 3
+_SHORT_COMMIT = 12
+
+
+def page(found: Examination) -> Page:
+    """What is installed, what is wrong or known, what the functions look like, what patch() would do."""
+    words, tone = headline(found)
+    # Functions that differ have a section of their own, where those that differ alike share a line.
+    listed = [each for each in found.problems if each.code not in ("signature-drift", "unexpected-function")]
+    wrong = [problem for problem in listed if problem.severity != "note"]
+    notes = [problem for problem in listed if problem.severity == "note"]
+    return Page(
+        words,
+        (
+            Section("Problems", tuple(map(_problem, wrong))),
+            Section("Installed", tuple(_installed(found))),
+            Section("Good to know", tuple(map(_problem, notes))),
+            functions_section(found),
+            Section("What patch() would do", tuple(_plan(found.plan))),
+        ),
+        tone,
+        _footer(found),
+    )
+
+
+def to_dict(found: Examination) -> dict[str, object]:
+    """The page as JSON-ready data; ``functions`` is null where they were not looked at."""
+    environment = found.environment.to_dict()
+    verdict = environment.pop("verdict")
+    del environment["problems"]
+    return {
+        "rope_compat": __version__,
+        "environment": environment,
+        "verdict": verdict,
+        "problems": [asdict(problem) for problem in found.problems],
+        "plan": [asdict(step) for step in found.plan.steps],
+        "off": found.off,
+        "functions": asdict(found.functions) if found.functions is not None else None,
+    }
+
+
+def _problem(problem: Problem) -> Item:
+    return Item(problem.message, _TONES[problem.severity], (f"-> {problem.remedy}",))
+
+
+def _installed(found: Examination) -> Iterator[Row]:
+    yield Row("rope_compat", __version__)
+    yield Row("Python", found.environment.python)
+    for package in found.environment.packages:
+        yield Row(package.name, _described(package))
+
+
+def _described(package: PackageInfo) -> str:
+    if not package.present:
+        return "broken: listed, but not importable" if package.broken else "not installed"
+    parts = [package.version or "(states no version)"]
+    if package.kind == "development":
+        parts.append("development build")
+    if package.build is not None:
+        parts.append(f"built for {package.build}")
+    parts += _origin(package)
+    if package.name == "transformers" and package.location:
+        parts.append(f"in {package.location}")
+    return ", ".join(parts)
+
+
+def _origin(package: PackageInfo) -> Iterator[str]:
+    origin = package.direct_url
+    if origin is None or package.metadata_is_elsewhere:
+        return
+    if origin.editable:
+        yield "editable"
+    commit = f" at {origin.commit[:_SHORT_COMMIT]}" if origin.commit else ""
+    asked = f" ({origin.requested_revision})" if origin.requested_revision else ""
+    yield f"from {origin.url}{commit}{asked}"
+
+
+def _plan(plan: Plan) -> Iterator[Row]:
+    if not plan.shims:
+        yield Row("nothing", "ROPE_COMPAT=off")
+        return
+    for key, value in plan.options:
+        if key == "written_for" and value:
+            yield Row("read", f"calls as code written for transformers {value} means them")
+    for shim in plan.shims:
+        # What is watched for is a means to the others: `rope-compat plan` tells of it.
+        if shim.kind != "watch":
+            yield from _shim(shim, [step for step in plan.steps if step.shim == shim.name])
+
+
+def _shim(shim: Shim, steps: Iterable[Step]) -> Iterator[Row]:
+    steps = list(steps)
+    name = _name(shim)
+    now = [step for step in steps if step.state == "now"]
+    if now:
+        yield Row(shim.kind, f"{name}: {now[0].detail}" if len(now) == 1 else f"{name} in {len(now)} modules")
+    else:
+        for step in steps:
+            if step.state == "on import":
+                yield Row(shim.kind, f"{name}: {step.detail}")
+    skipped = [step for step in steps if is_unexpected(step)]
+    for step in skipped[:_SHOWN_SKIPS]:
+        yield Row("leave alone", f"{step.target}: {step.detail}", "warn")
+    if len(skipped) > _SHOWN_SKIPS:
+        yield Row("leave alone", f"{len(skipped) - _SHOWN_SKIPS} more; --json lists them", "warn")
+
+
+def _name(shim: Shim) -> str:
+    pattern, _, name = shim.targets[0].partition(":")
+    if pattern.startswith("transformers_modules."):
+        return f"{name} of remote code"
+    return name if pattern.endswith("*") else f"{name} of {pattern.rpartition('.')[2]}"
+
+
+def _footer(found: Examination) -> str:
+    why = "rope-compat plan gives the reasons, step by step."
+    if found.deep or any(problem.severity == "fatal" for problem in found.problems):
+        return why
+    look = "rope-compat doctor --deep imports the models and looks at their functions"
+    return f"{look}; {why}"
