@@ -4,7 +4,7 @@
 >>> patch = rope_compat.patch()  # before or after importing transformers
 >>> patch.undo()
 
-Nothing is imported until it is used: neither torch nor transformers, ever, by this module.
+Neither torch nor transformers is imported by this module, or by `patch` before the program does it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
+from .api import Patch, adapt, patch, patched, plan, status, unpatch
 
 if TYPE_CHECKING:
     from . import functional
-    from .api import Patch, adapt, patch, patched, plan, status, unpatch
     from .environment import Environment, detect, require
     from .errors import (
         ArgumentError,
@@ -66,7 +66,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"),
     "environment": ("Environment", "detect", "require"),
     "errors": tuple(name for name in __all__ if name.endswith(("Error", "Warning"))),
     "planning": ("Plan", "Step"),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from .environment import announce, detect, warn_about
-from .environment.model import Environment
 from .errors import (
     ArgumentError,
     IncompatibleVersionError,
@@ -17,16 +16,20 @@ from .errors import (
     SignatureDriftWarning,
     SkippedTargetWarning,
 )
+from .glance import plain_release
 from .patching.edits import Entry, Rule
 from .patching.engine import Engine
+from .patching.hooks import ImportHook
 from .patching.layer import Layer
-from .planning import Plan, make_plan
 from .settings import OnProblem, is_off, read_on_problem, read_written_for
-from .state import Status, make_status
 from .targets import remote_code, transformers
 from .targets.functions import Options, context_for
 from .targets.selection import Selection
 from .targets.shim import Shim
+
+if TYPE_CHECKING:
+    from .planning import Plan
+    from .state import Status
 
 __all__ = ["Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"]
 
@@ -36,20 +39,17 @@ Targets = Sequence[str] | str | None
 
 
 class Patch:
-    """One `patch()`: what was planned, what was done, and the way back.
+    """One `patch()`: what was planned, what was done, and the way back."""
 
-    Attributes:
-        environment: what was installed.
-    """
-
-    def __init__(self, options: Options, environment: Environment, layer: Layer | None) -> None:
-        self.environment = environment
+    def __init__(self, options: Options, layer: Layer | None) -> None:
         self._options = options
         self._layer = layer
 
     @cached_property
     def plan(self) -> Plan:
         """What was planned when `patch` was called; empty where ``ROPE_COMPAT=off``."""
+        from .planning import make_plan
+
         if self._layer is None:
             return make_plan(self._options, (), ())
         return make_plan(self._options, SHIMS, self._layer.edits)
@@ -100,10 +100,14 @@ def patch(
         IncompatibleVersionError: with ``on_problem="error"``, the installed versions cannot be made to work.
         PatchError: a step failed; everything that had been changed is back.
     """
-    problem, options, environment = read_on_problem(on_problem), *_options(written_for, targets)
+    problem, version, selection = (
+        read_on_problem(on_problem),
+        read_written_for(written_for),
+        Selection(targets),
+    )
     if is_off():
-        return Patch(options, environment, None)
-    warn_about(environment, problem)
+        return Patch(Options(version, None, selection), None)
+    options = Options(version, _installed(problem), selection)
     rules = _rules(options)
     try:
         layer = _engine.apply(rules, partial(_report, problem))
@@ -118,7 +122,7 @@ def patch(
     except BaseException:
         _engine.undo(layer)
         raise
-    return Patch(options, environment, layer)
+    return Patch(options, layer)
 
 
 def unpatch() -> None:
@@ -145,7 +149,9 @@ def plan(*, written_for: str | None = None, targets: Targets = None) -> Plan:
     Raises:
         ArgumentError: an argument is not one that `patch` takes.
     """
-    options, _ = _options(written_for, targets)
+    from .planning import make_plan
+
+    options = Options(read_written_for(written_for), _installed("ignore"), Selection(targets))
     if is_off():
         return make_plan(options, (), ())
     return make_plan(options, SHIMS, _engine.preview(_rules(options)))
@@ -153,6 +159,8 @@ def plan(*, written_for: str | None = None, targets: Targets = None) -> Plan:
 
 def status() -> Status:
     """Whether patches are on, what is adapted, what was skipped and why, foreign calls by form."""
+    from .state import make_status
+
     return make_status(_engine.layers, _engine.replacements(), SHIMS)
 
 
@@ -179,17 +187,40 @@ def adapt(function: Callable[..., Any], target: str, *, written_for: str | None 
         raise ArgumentError(
             f"target={target!r}: expected module:name, with one of the names {', '.join(FAMILIES)}"
         )
-    options, _ = _options(written_for, None)
+    options = Options(read_written_for(written_for), _installed("ignore"), Selection(None))
     try:
         return build_adapter(function, context_for(target, options, is_library=False))
     except UnknownGeneration as reason:
         raise ArgumentError(f"{function!r} cannot stand for {target}: {reason}") from None
 
 
-def _options(written_for: str | None, targets: Targets) -> tuple[Options, Environment]:
-    version, selection = read_written_for(written_for), Selection(targets)
-    environment = detect()
-    return Options(version, environment.transformers.version, selection), environment
+def _installed(problem: OnProblem) -> str | None:
+    """The version of transformers; tells about problems as `problem` says, now or when it is imported.
+
+    A plain release that is not loaded yet is looked at closely when it is loaded: a close look takes longer
+    than the rest of `patch()`, and by then nearly nothing beside the import itself.
+    """
+    release = None if problem == "error" else plain_release()
+    if release is None:
+        from .environment import detect, warn_about
+
+        environment = detect()
+        warn_about(environment, problem)
+        return environment.transformers.version
+    if problem == "warn":
+        _close_look.install()
+    return release
+
+
+def _look_closely(module: ModuleType, fresh: list[str]) -> None:
+    _close_look.remove()
+    if _engine.layers:
+        from .environment import detect, warn_about
+
+        warn_about(detect())
+
+
+_close_look = ImportHook(lambda name: name == "transformers", _look_closely)
 
 
 def _rules(options: Options) -> list[Rule]:
@@ -202,6 +233,10 @@ def _report(problem: OnProblem, layer: Layer) -> None:
     surprises, layer.surprises = layer.surprises, []
     if problem == "ignore":
         return
+    if not notices and not surprises:
+        return
+    from .environment import announce
+
     messages = [f"{skip.target} is left alone: {skip.reason}" for skip in surprises]
     if messages and problem == "error":
         raise IncompatibleVersionError("; ".join(messages))

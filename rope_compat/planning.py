@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
-
-from packaging.version import InvalidVersion
 
 from . import catalog
 from .patching.edits import Edit, Skip
@@ -46,6 +42,9 @@ class Plan:
     @property
     def digest(self) -> str:
         """A hash of what decides the plan: release, options and shims, not of what happens to be loaded."""
+        import hashlib
+        import json
+
         decisive = [self.transformers, self.options, [shim.to_dict() for shim in self.shims]]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -93,6 +92,8 @@ def _waiting(shim: Shim, options: Options, done: set[str]) -> str:
         return "" if shim.targets[0] in done else "when such a module is imported"
     if options.release is None:
         return ""
+    from packaging.version import InvalidVersion
+
     try:
         here = catalog.release_for(options.release)
     except InvalidVersion:

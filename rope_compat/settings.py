@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, cast
-
-from packaging.version import InvalidVersion, Version
+from typing import TYPE_CHECKING, Literal, cast
 
 from .errors import ArgumentError
+
+if TYPE_CHECKING:
+    from packaging.version import Version
 
 __all__ = ["OnProblem", "is_off", "read_on_problem", "read_written_for"]
 
@@ -49,6 +50,9 @@ def read_written_for(given: str | None) -> Version | None:
         if given is None:
             return None
         raise ArgumentError(f'{source} is empty; leave it out, or give a version such as "4.37"')
+    # Imported here: it takes long, and few programs say what they were written for.
+    from packaging.version import InvalidVersion, Version
+
     try:
         return Version(text)
     except InvalidVersion:

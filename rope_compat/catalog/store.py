@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from dataclasses import dataclass
-from importlib import resources
-from typing import NamedTuple
-
-from packaging.version import InvalidVersion, Version
+from typing import TYPE_CHECKING, NamedTuple
 
 from rope_compat.errors import RopeCompatError
+
+if TYPE_CHECKING:
+    from packaging.version import Version
 
 __all__ = [
     "Catalog",
@@ -91,9 +92,10 @@ def catalog() -> Catalog:
     """The shipped catalog, read at the first call. Raises `CatalogError` when the file is missing or
     damaged.
     """
-    file = resources.files("rope_compat.catalog") / "data" / DATA_FILE
+    # The loader reads from a zip file as well, and importlib.resources takes long to import.
+    file = os.path.join(os.path.dirname(__file__), "data", DATA_FILE)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = __spec__.loader.get_data(file).decode("utf-8")  # type: ignore[union-attr]
     except (OSError, UnicodeDecodeError) as error:
         raise CatalogError(f"catalog data {DATA_FILE} cannot be read ({error}); {_REINSTALL}") from error
     return parse(text)
@@ -135,6 +137,8 @@ def release_for(version: str) -> str:
     """
     if version in _order():
         return version
+    from packaging.version import Version
+
     base = Version(Version(version).base_version)
     return next((release for release, known in _versions() if known >= base), newest_known())
 
@@ -175,10 +179,14 @@ def _order() -> dict[str, int]:
 
 @functools.lru_cache(maxsize=1)
 def _versions() -> tuple[tuple[str, Version], ...]:
+    from packaging.version import Version
+
     return tuple((release, Version(release)) for release in releases())
 
 
 def _parse_version(text: str) -> Version | None:
+    from packaging.version import InvalidVersion, Version
+
     try:
         return Version(text)
     except InvalidVersion:

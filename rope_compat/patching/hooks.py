@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -14,7 +13,7 @@ __all__ = ["ImportHook"]
 Ready = Callable[[ModuleType, list[str]], None]
 
 
-class ImportHook(MetaPathFinder):
+class ImportHook:
     """A finder that finds nothing itself: it asks the others and watches the execution.
 
     `wants(name)` is asked for every import and must be cheap. `ready(module, fresh)` is
@@ -51,12 +50,13 @@ class ImportHook(MetaPathFinder):
             spec: ModuleSpec | None = find(fullname, path, target)
             if spec is not None:
                 if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _WatchingLoader(spec.loader, self._ready)
+                    # Not a subclass of importlib.abc.Loader: that module takes ten milliseconds to import.
+                    spec.loader = _WatchingLoader(spec.loader, self._ready)  # type: ignore[assignment]
                 return spec
         return None
 
 
-class _WatchingLoader(Loader):
+class _WatchingLoader:
     def __init__(self, loader: Any, ready: Ready) -> None:
         self._loader = loader
         self._ready = ready

@@ -6,16 +6,16 @@ import sys
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
-
-from packaging.version import Version
+from typing import TYPE_CHECKING, Any
 
 from .. import catalog
-from ..environment import signature_drift
 from ..patching.edits import MISSING, Assign, Edit, Replace, Resolve, Skip
 from ..patching.references import namespace
 from .selection import Selection
 from .shim import Shim
+
+if TYPE_CHECKING:
+    from packaging.version import Version
 
 __all__ = ["FunctionRule", "Options", "context_for"]
 
@@ -104,6 +104,8 @@ class FunctionRule:
         release = self.options.release
         if release is None or catalog.signature_at(module, self.family, release) == live:
             return ""
+        from ..environment import signature_drift
+
         return signature_drift(module, self.family, live, release) or ""
 
 

@@ -50,14 +50,14 @@ def run_together(*tasks: Callable[[], object]) -> None:
 
 
 def test_patching_undoing_and_importing_at_the_same_time(engine: Engine, library: MakeLibrary) -> None:
-    count = 12
+    count = 8
     files = {f"core{i}.py": CORE for i in range(count)}
     files |= {f"user{i}.py": f"from LIB.core{i} import f\nHELD = [f]\n" for i in range(count)}
     made = library(files)
 
     def patch_and_undo(label: str) -> Callable[[], None]:
         def task() -> None:
-            for _ in range(25):
+            for _ in range(12):
                 engine.undo(engine.apply([WrapRule(f"{made.name}.core", label)]))
 
         return task
