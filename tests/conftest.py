@@ -17,12 +17,16 @@ def _leaves_no_patch_behind() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests whose list of modules or forms is empty on the installed release."""
-    empty = [item for item in items if _is_empty(item)]
-    if empty:
-        config.hook.pytest_deselected(items=empty)
-        items[:] = [item for item in items if item not in empty]
+    """Deselect what has no subject here: an empty list of modules, a build or a device that is not there."""
+    absent = [item for item in items if _is_empty(item) or not _is_wanted(item)]
+    if absent:
+        config.hook.pytest_deselected(items=absent)
+        items[:] = [item for item in items if item not in absent]
 
 
 def _is_empty(item: pytest.Item) -> bool:
     return any("empty parameter set" in str(mark.kwargs.get("reason")) for mark in item.iter_markers("skip"))
+
+
+def _is_wanted(item: pytest.Item) -> bool:
+    return all(mark.args[0] for mark in item.iter_markers("only"))

@@ -132,5 +132,7 @@ class Bindings:
             self._touched.clear()
 
     def _touch(self, owner: object) -> None:
-        if id(owner) not in self._touched:
+        known = self._touched.get(id(owner))
+        # An id can come again once its object is gone.
+        if known is None or known() is not owner:
             self._touched[id(owner)] = ref(owner)

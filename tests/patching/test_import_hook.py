@@ -144,7 +144,6 @@ def test_find_spec_and_run_as_a_script(engine: Engine, library: MakeLibrary) -> 
     spec = importlib.util.find_spec(f"{made.name}.core")
     assert spec is not None
     assert f"{made.name}.core" not in sys.modules
-    assert isinstance(spec.loader, Loader)
     assert spec.loader.get_source(spec.name).startswith(CORE)
     assert spec.loader.get_filename(spec.name) == spec.origin
     assert importlib.util.find_spec(f"{made.name}.missing") is None

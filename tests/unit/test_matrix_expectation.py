@@ -14,7 +14,7 @@ EXPECTED_KERNELS = os.environ.get("ROPE_COMPAT_EXPECT_KERNELS", "")
 NEWEST_KNOWN = Version("5.23.0")
 
 
-@pytest.mark.skipif(not EXPECTED, reason="run outside tox, where any release may be installed")
+@pytest.mark.only(bool(EXPECTED), reason="run outside tox, where any release may be installed")
 def test_transformers_is_the_release_that_the_environment_names() -> None:
     installed = importlib.metadata.version("transformers")
     if EXPECTED == "newest":
@@ -29,14 +29,14 @@ def test_transformers_is_the_release_that_the_environment_names() -> None:
         assert installed == EXPECTED
 
 
-@pytest.mark.skipif(not EXPECTED, reason="run outside tox, where any release may be installed")
+@pytest.mark.only(bool(EXPECTED), reason="run outside tox, where any release may be installed")
 def test_imported_transformers_is_the_installed_one() -> None:
     import transformers
 
     assert Version(transformers.__version__) == Version(importlib.metadata.version("transformers"))
 
 
-@pytest.mark.skipif(not EXPECTED_KERNELS, reason="only the tox environments called kernels have that package")
+@pytest.mark.only(bool(EXPECTED_KERNELS), reason="only the tox environments called kernels have that package")
 def test_kernels_is_the_release_that_the_environment_names() -> None:
     from transformers.utils.import_utils import is_kernels_available
 
@@ -44,7 +44,7 @@ def test_kernels_is_the_release_that_the_environment_names() -> None:
     assert is_kernels_available()
 
 
-@pytest.mark.skipif(bool(EXPECTED_KERNELS) or not EXPECTED, reason="kernels may be there by intention")
+@pytest.mark.only(bool(EXPECTED) and not EXPECTED_KERNELS, reason="kernels may be there by intention")
 def test_kernels_is_absent_elsewhere() -> None:
     with pytest.raises(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version("kernels")

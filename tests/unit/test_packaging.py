@@ -18,7 +18,7 @@ from rope_compat import _version
 ROOT = Path(__file__).resolve().parents[2]
 # Only a Python with the package installed has metadata; a checkout on the path has none.
 INSTALLED = any(d.name == "rope_compat" for d in importlib.metadata.distributions(name="rope_compat"))
-needs_metadata = pytest.mark.skipif(not INSTALLED, reason="rope_compat is run from a checkout, not installed")
+needs_metadata = pytest.mark.only(INSTALLED, reason="rope_compat is run from a checkout, not installed")
 
 
 def run_python(code: str) -> str:

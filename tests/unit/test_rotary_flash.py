@@ -282,7 +282,7 @@ def test_flashatt_single_refuses_shapes_that_do_not_meet():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.only(torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_on_cuda_the_numbers_are_the_references_with_and_without_flash_attn(dtype):
     q, k = (draw(seed, 2, 65, 3, 64, dtype=dtype).cuda() for seed in (1, 2))
