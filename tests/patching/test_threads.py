@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from patching_support import CORE, Library, WrapRule, unwrapped
 
+from rope_compat.patching import progress
 from rope_compat.patching.engine import Engine
 from rope_compat.patching.layer import Layer
 
@@ -107,9 +108,17 @@ GATE = "import threading\nreached = threading.Event()\ngo_on = threading.Event()
 
 
 @pytest.mark.parametrize("text", [WAITING + CORE, CORE + WAITING], ids=["before the function", "after it"])
+@pytest.mark.parametrize("locks_are_known", [True, False])
 def test_apply_waits_for_a_module_that_another_thread_is_importing(
-    engine: Engine, library: MakeLibrary, text: str
+    engine: Engine,
+    library: MakeLibrary,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    locks_are_known: bool,
 ) -> None:
+    if not locks_are_known:
+        # As on a Python that has renamed what is private there.
+        monkeypatch.setattr(progress, "_module_locks", {})
     made = library({"core.py": text, "gate.py": GATE})
     gate = made.load("gate")
     layers: list[Layer] = []
@@ -124,6 +133,35 @@ def test_apply_waits_for_a_module_that_another_thread_is_importing(
     core = made.load("core")
     engine.undo(layers[0])
     assert core.f is core.RAW["f"]
+
+
+def test_apply_waits_for_a_module_that_another_thread_is_looking_for(
+    engine: Engine, library: MakeLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search began before the hook came, and the module is not in `sys.modules` yet."""
+    made = library()
+    made.load()
+    name = f"{made.name}.core"
+    reached, go_on = threading.Event(), threading.Event()
+
+    class SlowFinder:
+        def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+            if fullname == name:
+                reached.set()
+                assert go_on.wait(PATIENCE)
+
+    monkeypatch.setattr(sys, "meta_path", [SlowFinder(), *sys.meta_path])
+    layers: list[Layer] = []
+
+    def patch() -> None:
+        assert reached.wait(PATIENCE)
+        threading.Timer(0.05, go_on.set).start()
+        layers.append(engine.apply([WrapRule(name)]))
+        assert sys.modules[name].f(1) == ("wrapped", "f", 1)
+
+    run_together(lambda: made.load("core"), patch)
+    engine.undo(layers[0])
+    assert made.load("core").f is made.load("core").RAW["f"]
 
 
 def test_an_import_that_fails_meanwhile_does_not_fail_apply(engine: Engine, library: MakeLibrary) -> None:
