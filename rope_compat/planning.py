@@ -8,6 +8,7 @@ from typing import Literal
 
 from . import catalog
 from .patching.edits import Edit, Skip
+from .targets import remote_code
 from .targets.functions import Options
 from .targets.shim import Shim
 
@@ -89,7 +90,8 @@ def _waiting(shim: Shim, options: Options, done: set[str]) -> str:
     """What a shim will do when modules are imported, as far as the catalog can tell; empty if nothing."""
     pattern, _, name = shim.targets[0].partition(":")
     if shim.kind == "watch" or not pattern.startswith("transformers."):
-        return "" if shim.targets[0] in done else "when such a module is imported"
+        wanted = remote_code.is_wanted(options.selection, () if shim.kind == "watch" else (name,))
+        return "when such a module is imported" if wanted and shim.targets[0] not in done else ""
     if options.release is None:
         return ""
     from packaging.version import InvalidVersion

@@ -7,10 +7,22 @@ from collections.abc import Iterator
 import pytest
 
 import rope_compat
+from rope_compat.api import _engine
 
 
 @pytest.fixture(autouse=True)
 def _leaves_no_patch_behind() -> Iterator[None]:
+    """Undo what the test has patched; what a module's own fixture patched stays until it ends."""
+    before = _engine.layers
+    yield
+    for layer in reversed(_engine.layers):
+        if layer not in before:
+            _engine.undo(layer)
+    assert _engine.layers == before, "the test undid a patch that was not its own"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _modules_leave_no_patch_behind() -> Iterator[None]:
     yield
     rope_compat.unpatch()
     assert not rope_compat.status().active

@@ -128,9 +128,10 @@ def _describe(value: Any) -> str:
 def refuse(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any], why: str) -> CallFormError:
     """The error for a call that is in no known form, with the call, the native form and the others."""
     where = f"transformers {info.context.release}" if info.context.release else "the installed transformers"
+    title = f"  native form in {where}:" if info.native is not None else "  form of the restored function:"
     lines = [
         f"{info.context.family} of {info.context.module} was called as {describe_call(args, kwargs)}: {why}",
-        f"  native form in {where}:",
+        title,
         f"    {info.native_signature}",
     ]
     if info.forms:

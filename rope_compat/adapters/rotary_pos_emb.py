@@ -52,8 +52,12 @@ def adapt_rotary_pos_emb(native: Adapter, generation: Generation, context: Conte
     cos_place = generation.tensors
 
     def adapter(*args: Any, **kwargs: Any) -> Any:
-        usual = len(args) == quick and not kwargs and not _has_rank4(args[cos_place])
-        if not usual and not is_native(args, kwargs):
+        # Spelled out, since a call would cost as much again as all of this: 0.15 of 0.2 microseconds.
+        if (
+            kwargs
+            or len(args) != quick
+            or (isinstance(args[cos_place], Tensor) and args[cos_place].dim() == 4)
+        ) and not is_native(args, kwargs):
             return foreign(args, kwargs)
         try:
             return native(*args, **kwargs)

@@ -12,11 +12,13 @@ from typing import Any
 from ..patching.edits import MISSING, Assign, Edit, Resolve, Rule
 from ..patching.references import namespace
 from .functions import FunctionRule, Options
+from .selection import Selection
 from .shim import Shim
 
-__all__ = ["PREFIX", "SHIMS", "rules"]
+__all__ = ["PREFIX", "SHIMS", "is_wanted", "rules"]
 
 PREFIX = "transformers_modules."
+_FAMILIES = ("apply_rotary_pos_emb", "apply_rotary_pos_emb_vision")
 
 FUNCTIONS = tuple(
     Shim(
@@ -29,7 +31,7 @@ FUNCTIONS = tuple(
         upstream="copies of src/transformers/models/*/modeling_*.py",
         helps="code that calls a rotary function of a remote-code model in another release's form",
     )
-    for family in ("apply_rotary_pos_emb", "apply_rotary_pos_emb_vision")
+    for family in _FAMILIES
 )
 
 LOADER = Shim(
@@ -67,15 +69,25 @@ class LoaderRule:
         """Wrap `get_class_in_module`, once, whatever its signature."""
         target = self.shim.targets[0]
         loader = namespace(module).get("get_class_in_module", MISSING)
-        if loader is MISSING or not self.options.selection.selects(
-            "transformers_modules", "get_class_in_module"
-        ):
+        if loader is MISSING or not is_wanted(self.options.selection):
             return
         key: Hashable = self.name
         make: Callable[[], object] = lambda: _watching(loader, self.adapt)  # noqa: E731 - typed for mypy
         yield Assign(
-            target, module, "get_class_in_module", make, key, self.name, "remote code is seen when loaded"
+            target,
+            module,
+            "get_class_in_module",
+            make,
+            key,
+            self.name,
+            "remote code is seen when loaded",
+            copies=True,
         )
+
+
+def is_wanted(selection: Selection, families: tuple[str, ...] = ()) -> bool:
+    """Whether `selection` covers one of the families, by default any, in some remote-code module."""
+    return any(selection.selects(f"{PREFIX}any", family) for family in families or _FAMILIES)
 
 
 def _watching(loader: Any, adapt: Callable[[ModuleType], None]) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import hypothesis.strategies as st
@@ -64,8 +65,10 @@ def is_legal(rows: str, positions: str, axis: Any, layout: int) -> bool:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _imported() -> None:
+def _patched() -> Iterator[None]:
     load(LLAMA)
+    with rope_compat.patched(on_problem="ignore"):
+        yield
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -83,17 +86,16 @@ def test_value_or_type_error(
     data = sample(heads=HEADS, length=LENGTH, seed=seed)
     tensors = (*data.in_layout(layout), *rows_of(data, rows))
     args, kwargs = arguments(tensors, value_of(data, positions), axis, *by_name)
-    with rope_compat.patched(on_problem="ignore"):
-        function = load(LLAMA).apply_rotary_pos_emb
-        if not is_legal(rows, positions, axis, layout):
-            with pytest.raises(TypeError) as caught:
-                function(*args, **kwargs)
-            if not isinstance(caught.value, rope_compat.LayoutError):
-                message = str(caught.value)
-                assert "native form in transformers" in message
-                assert message.count("unsqueeze_dim=1)") >= 3, message
-            return
-        found = function(*args, **kwargs)
+    function = load(LLAMA).apply_rotary_pos_emb
+    if not is_legal(rows, positions, axis, layout):
+        with pytest.raises(TypeError) as caught:
+            function(*args, **kwargs)
+        if not isinstance(caught.value, rope_compat.LayoutError):
+            message = str(caught.value)
+            assert "native form in transformers" in message
+            assert message.count("unsqueeze_dim=1)") >= 3, message
+        return
+    found = function(*args, **kwargs)
     expected = reference.apply(*tensors[:2], data.cos_table, data.sin_table, data.position_ids, layout)
     for one, other in zip(found, expected, strict=True):
         assert one.shape == other.shape

@@ -7,7 +7,7 @@ patched. So this also holds for functions that do more than the textbook formula
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -30,13 +30,25 @@ HALF_WIDTH = ("modeling_deepseek_v4", "modeling_gpt_oss", "modeling_openai_priva
 IGNORED_THOUGH_REQUIRED = (("4.38.0", "modeling_gemma"), ("4.38.1", "modeling_gemma"))
 
 
+@pytest.fixture(scope="module")
+def natives() -> Iterator[dict[str, Any]]:
+    """The functions of all modules, callable past their adapters, while everything is patched."""
+    found = {name: past_adapter(native_of(load(name), NAME)) for name in MODULES}
+    with rope_compat.patched(on_problem="error"):
+        yield found
+
+
+def past_adapter(function: Any) -> Any:
+    """A function is itself; of a module of ``kernels``, `forward` is called past its class."""
+    return function.forward if isinstance(function, torch.nn.Module) else function
+
+
 def short(module: str) -> str:
     return module.rpartition(".")[2]
 
 
 def parameters(function: Any) -> list[str]:
-    subject = function.forward if isinstance(function, torch.nn.Module) else function
-    return list(inspect.signature(subject).parameters)
+    return list(inspect.signature(function).parameters)
 
 
 def call_native(
@@ -88,9 +100,8 @@ def two_tensor_calls(data: Sample, axis: int) -> dict[str, tuple[tuple[Any, ...]
 
 
 @pytest.mark.parametrize("module_name", [m for m in MODULES if short(m) not in SIN_FIRST + BROADCAST])
-def test_every_form_gives_the_bits_of_the_native_one(module_name: str) -> None:
-    module = load(module_name)
-    native = native_of(module, NAME)
+def test_every_form_gives_the_bits_of_the_native_one(module_name: str, natives: dict[str, Any]) -> None:
+    native, adapted = natives[module_name], getattr(load(module_name), NAME)
     names = parameters(native)
     data = sample(width=8 if short(module_name) in HALF_WIDTH else None)
     for axis in (1, 2):
@@ -102,40 +113,34 @@ def test_every_form_gives_the_bits_of_the_native_one(module_name: str) -> None:
         else:
             turned = call_native(native, data.in_layout(1), data, 1)
             expected = tuple(x.transpose(1, 2) for x in turned)
-        with rope_compat.patched():
-            for form, (rest, options) in two_tensor_calls(data, axis).items():
-                found = getattr(module, NAME)(*xs, *rest, **options)
-                assert len(found) == len(expected), form
-                for one, other in zip(found, expected, strict=True):
-                    assert torch.equal(one, other), (form, axis)
-                    assert one.dtype == other.dtype
+        for form, (rest, options) in two_tensor_calls(data, axis).items():
+            found = adapted(*xs, *rest, **options)
+            assert len(found) == len(expected), form
+            for one, other in zip(found, expected, strict=True):
+                assert torch.equal(one, other), (form, axis)
+                assert one.dtype == other.dtype
 
 
 @pytest.mark.parametrize("module_name", [m for m in MODULES if short(m) in SIN_FIRST])
-def test_sin_first_functions_refuse_the_common_form(module_name: str) -> None:
-    module = load(module_name)
-    native = native_of(module, NAME)
+def test_sin_first_functions_refuse_the_common_form(module_name: str, natives: dict[str, Any]) -> None:
+    native, adapted = natives[module_name], getattr(load(module_name), NAME)
     data = sample(width=8)
     x = data.q.transpose(1, 2)
-    expected = native(x, data.sin, data.cos)
-    with rope_compat.patched():
-        assert torch.equal(getattr(module, NAME)(x, data.sin, data.cos), expected)
-        with pytest.raises(rope_compat.CallFormError, match=r"(?s)sin before cos.*\(tensor, sin, cos\)"):
-            getattr(module, NAME)(x, x, data.cos, data.sin)
+    assert torch.equal(adapted(x, data.sin, data.cos), native(x, data.sin, data.cos))
+    with pytest.raises(rope_compat.CallFormError, match=r"(?s)sin before cos.*\(tensor, sin, cos\)"):
+        adapted(x, x, data.cos, data.sin)
 
 
 @pytest.mark.parametrize("module_name", [m for m in MODULES if short(m) in BROADCAST])
-def test_broadcast_functions_refuse_position_ids(module_name: str) -> None:
-    module = load(module_name)
-    native = native_of(module, NAME)
+def test_broadcast_functions_refuse_position_ids(module_name: str, natives: dict[str, Any]) -> None:
+    native, adapted = natives[module_name], getattr(load(module_name), NAME)
     data = sample()
     cos, sin = data.cos[0], data.sin[0]
     expected = native(data.q, data.k, cos, sin)
-    with rope_compat.patched():
-        found = getattr(module, NAME)(data.q, data.k, cos, sin)
-        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
-        with pytest.raises(rope_compat.CallFormError, match="one form in all releases"):
-            getattr(module, NAME)(data.q, data.k, cos, sin, data.position_ids)
+    found = adapted(data.q, data.k, cos, sin)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    with pytest.raises(rope_compat.CallFormError, match="one form in all releases"):
+        adapted(data.q, data.k, cos, sin, data.position_ids)
 
 
 def test_nothing_is_left_alone() -> None:

@@ -88,6 +88,7 @@ def modules():
 import transformers.dynamic_module_utils as loader
 native_loader = loader.get_class_in_module
 patch = rope_compat.patch()
+from transformers.dynamic_module_utils import get_class_in_module as copied
 out = load()()
 [module] = modules()
 assert torch.allclose(out, torch.ones_like(out)), out
@@ -100,7 +101,7 @@ assert module.apply_rotary_pos_emb is module.Tiny.rotate is module.RAW["own"]
 assert not hasattr(module.llama_rope, "__rope_compat__")
 import transformers.models.llama.modeling_llama as llama
 assert module.llama_rope is llama.apply_rotary_pos_emb
-assert loader.get_class_in_module is native_loader
+assert loader.get_class_in_module is copied is native_loader
 """
 
 REMOTE_MODEL = '''
