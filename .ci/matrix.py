@@ -28,6 +28,7 @@ LOGS = ROOT / ".ci" / "log"
 DIST = ROOT / ".ci" / "dist"
 CHECKS = ("lint", "types", "docs", "package")
 CLOSING_LINE = re.compile(r"^=* ?(\d+ [a-z]+[ ,].*\bin \d[\d.]*s.*?)=*$")
+SUMMARY_LINE = re.compile(r"^  (\S+): (OK|FAIL)\b.*?\(([\d.]+)", re.MULTILINE)
 SHOWN_LINES = 400
 RUNNING: set[subprocess.Popen[bytes]] = set()
 
@@ -140,6 +141,30 @@ def run_environment(name: str, settings: Settings) -> Outcome:
     return Outcome(Row(name, result, counts, seconds), line)
 
 
+def run_readme_command(settings: Settings) -> list[Outcome]:
+    """Run the README's test command, plain ``tox``; one outcome for each of its environments."""
+    log = LOGS / "tox.log"
+    say(settings.started, "start   tox, the README's test command")
+    command = [sys.executable, "-m", "tox", "--workdir", str(settings.workdir)]
+    environ = settings.environ | {"ROPE_COMPAT_TEST_WORKERS": "2"}
+    result = run_logged(command, log, 2 * settings.timeout, environ)
+    text = log.read_text("utf-8", "replace")
+    outcomes = []
+    for name, word, seconds in SUMMARY_LINE.findall(text):
+        counts = read_counts(settings.workdir / name / "log" / "junit.xml")
+        verdict = "passed" if word == "OK" else "failed"
+        if verdict == "passed" and name not in CHECKS and (counts is None or counts.passed == 0):
+            verdict = "no tests"
+        line = f"{counts.passed} passed, {counts.failed} failed" if counts is not None else ""
+        outcomes.append(Outcome(Row(name, verdict, counts, float(seconds)), line))
+    if result != "passed" or not outcomes:
+        print("\n".join(["--- tox: last lines", *text.splitlines()[-SHOWN_LINES:], "--- tox: end"]))
+    if not outcomes or (result != "passed" and all(each.row.result == "passed" for each in outcomes)):
+        outcomes.append(Outcome(Row("tox", "failed", None, 0.0), ""))
+    say(settings.started, f"{result:<7} tox: {', '.join(each.row.environment for each in outcomes)}")
+    return outcomes
+
+
 def run_all(names: Sequence[str], jobs: int, settings: Settings) -> list[Outcome]:
     with ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(run_environment, name, settings): name for name in names}
@@ -196,7 +221,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say(started, f"{len(names)} environments, {options.jobs} at a time: {', '.join(names)}")
     wheel = build_wheel(started, environ)
     settings = Settings(options.workdir.resolve(), wheel, options.timeout, started, environ)
-    return report(run_all(names, options.jobs, settings), started)
+    outcomes = [] if options.env else run_readme_command(settings)
+    done = {outcome.row.environment for outcome in outcomes}
+    outcomes += run_all([name for name in names if name not in done], options.jobs, settings)
+    return report(outcomes, started)
 
 
 if __name__ == "__main__":

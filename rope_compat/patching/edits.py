@@ -88,8 +88,12 @@ class Rule(Protocol):
     def name(self) -> str:
         """A short stable name."""
 
+    @property
+    def packages(self) -> tuple[str, ...] | None:
+        """Top-level packages outside of which nothing matches, which makes most imports cheap; None: any."""
+
     def matches(self, module_name: str) -> bool:
-        """Whether the rule has anything to do with a module of this name; called for every import."""
+        """Whether the rule has to do with a module of this name; called for every import of `packages`."""
 
     def propose(self, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
         """Edits for one imported module. `resolve` gives the original behind any replacement.

@@ -54,7 +54,7 @@ class Engine:
                 layer.edits = self._process(layer, finished)
             # Outside the lock: another thread that is being waited for may be waiting for the lock.
             for name in sorted(begun):
-                if _is_wanted(name, layer):
+                if layer.wants(name):
                     wait_for(name)
                     self._process_begun(layer, name)
         except BaseException:
@@ -99,7 +99,7 @@ class Engine:
                 self._catch_up()
             finally:
                 self._lock.release()
-        return any(_is_wanted(name, layer) for layer in self._layers)
+        return any(layer.wants(name) for layer in self._layers)
 
     def _on_import(self, module: ModuleType, fresh: list[str]) -> None:
         name = name_of(module)
@@ -107,10 +107,9 @@ class Engine:
         successor = sys.modules.get(name, module)
         is_replaced = successor is not module and issubclass(type(successor), ModuleType)
         imported = [module, successor] if is_replaced else [module]
-        names = {name, *fresh}
         with self._lock:
             for layer in self._layers:
-                self._process(layer, imported, reachable=names)
+                self._process(layer, imported, reachable=fresh)
         self._report()
 
     def _process_begun(self, layer: Layer, name: str) -> None:
@@ -146,9 +145,12 @@ class Engine:
         ]
 
     def _process(
-        self, layer: Layer, modules: Iterable[ModuleType], reachable: set[str] | None = None
+        self, layer: Layer, modules: Sequence[ModuleType], reachable: Iterable[str] | None = None
     ) -> list[Edit]:
-        """Apply the layer's rules to `modules`; move references held in `reachable` ones, or anywhere."""
+        """Apply the layer's rules to `modules`; move references held in these and in `reachable` ones.
+
+        Without `reachable`, references are moved wherever they are held.
+        """
         moves: NewMoves = {}
         edits: list[Edit] = []
         for module in modules:
@@ -156,7 +158,7 @@ class Engine:
                 self._perform(layer, edit, moves)
                 edits.append(edit)
         # A snapshot from before the edits would miss modules that another thread has imported meanwhile.
-        holders = [m for m in loaded_modules() if reachable is None or name_of(m) in reachable]
+        holders = loaded_modules() if reachable is None else [*modules, *loaded_modules(reachable)]
         for moved in self._bindings.move(moves, holders):
             layer.journal.append(Entry("reference", moved.place, moved.before, moved.after))
         return edits
@@ -170,7 +172,3 @@ class Engine:
         else:
             self._bindings.assign(layer, edit)
         layer.note_applied(edit)
-
-
-def _is_wanted(name: str, layer: Layer) -> bool:
-    return any(rule.matches(name) for rule in layer.rules)

@@ -35,6 +35,18 @@ class Layer:
     edits: list[Edit] = field(default_factory=list)
     surprises: list[Skip] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    _packages: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        known = [rule.packages for rule in self.rules]
+        if None not in known:
+            self._packages = frozenset(package for packages in known for package in packages or ())
+
+    def wants(self, module_name: str) -> bool:
+        """Whether any rule has to do with a module of this name."""
+        if self._packages is not None and module_name.partition(".")[0] not in self._packages:
+            return False
+        return any(rule.matches(module_name) for rule in self.rules)
 
     def note_skip(self, skip: Skip) -> None:
         """Remember a target that is left alone."""

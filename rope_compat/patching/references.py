@@ -43,9 +43,10 @@ def name_of(module: ModuleType) -> str:
     return name if isinstance(name, str) else ""
 
 
-def loaded_modules() -> list[ModuleType]:
-    """A snapshot of the modules that are loaded."""
-    return [module for module in list(sys.modules.values()) if issubclass(type(module), ModuleType)]
+def loaded_modules(names: Iterable[str] | None = None) -> list[ModuleType]:
+    """A snapshot of the modules that are loaded; given `names`, of those that are loaded of these."""
+    found = list(sys.modules.values()) if names is None else map(sys.modules.get, names)
+    return [module for module in found if module is not None and issubclass(type(module), ModuleType)]
 
 
 def move_references(moves: Moves, modules: Iterable[ModuleType], *, classes: bool = True) -> Iterator[Moved]:

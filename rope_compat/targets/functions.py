@@ -44,6 +44,11 @@ class FunctionRule:
         """The name of the shim."""
         return self.shim.name
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Top-level packages of the modules."""
+        return (self.prefix.partition(".")[0],)
+
     def matches(self, module_name: str) -> bool:
         """Whether a module of this name may define the family's function."""
         return module_name.startswith(self.prefix) and self.infix in module_name

@@ -61,6 +61,11 @@ class LoaderRule:
         """The name of the shim."""
         return self.shim.name
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Top-level packages of the modules."""
+        return ("transformers",)
+
     def matches(self, module_name: str) -> bool:
         """Whether this is the module that loads remote code."""
         return module_name == "transformers.dynamic_module_utils"

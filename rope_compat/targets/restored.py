@@ -30,6 +30,11 @@ class RestoreRule:
         """The name of the shim."""
         return self.shim.name
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Top-level packages of the modules."""
+        return (self.module.partition(".")[0],)
+
     def matches(self, module_name: str) -> bool:
         """Whether this is the module that once had the name."""
         return module_name == self.module

@@ -79,6 +79,10 @@ class WrapRule:
     def name(self) -> str:
         return "wrap"
 
+    @property
+    def packages(self) -> None:
+        return None
+
     def matches(self, module_name: str) -> bool:
         return module_name.startswith(self.prefix)
 
@@ -112,6 +116,10 @@ class ProposalRule:
     @property
     def name(self) -> str:
         return "proposal"
+
+    @property
+    def packages(self) -> None:
+        return None
 
     def matches(self, module_name: str) -> bool:
         return module_name == self.module
