@@ -159,6 +159,7 @@ def test_a_failure_half_way_puts_everything_back(monkeypatch: pytest.MonkeyPatch
 
     class Failing:
         name = "failing"
+        packages = ("transformers",)
 
         def matches(self, module_name: str) -> bool:
             return module_name == LLAMA
