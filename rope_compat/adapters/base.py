@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from packaging.version import Version
 
-from ..errors import CallFormError
+from ..errors import CallFormError, LayoutError
 from .forms import CallForm, describe_forms
 from .signature import live_signature
 
-__all__ = ["AdapterInfo", "Context", "describe_call", "dress", "info_of", "is_compiling", "refuse"]
+__all__ = ["AdapterInfo", "Context", "describe_call", "dress", "info_of", "is_compiling", "misfit", "refuse"]
 
 
 # torch.compiler.is_compiling came with torch 2.2; before, there is no cheap way to tell.
@@ -127,13 +127,19 @@ def _describe(value: Any) -> str:
 
 def refuse(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any], why: str) -> CallFormError:
     """The error for a call that is in no known form, with the call, the native form and the others."""
+    called = f"{info.context.family} of {info.context.module} was called as {describe_call(args, kwargs)}"
+    return CallFormError(f"{called}: {why}\n{_forms(info)}")
+
+
+def misfit(info: AdapterInfo, why: str) -> LayoutError:
+    """The error for tensors whose axes do not meet, with the native form and the others."""
+    return LayoutError(f"{info.context.family} of {info.context.module}: {why}\n{_forms(info)}")
+
+
+def _forms(info: AdapterInfo) -> str:
     where = f"transformers {info.context.release}" if info.context.release else "the installed transformers"
-    title = f"  native form in {where}:" if info.native is not None else "  form of the restored function:"
-    lines = [
-        f"{info.context.family} of {info.context.module} was called as {describe_call(args, kwargs)}: {why}",
-        title,
-        f"    {info.native_signature}",
-    ]
+    title = f"native form in {where}" if info.native is not None else "form of the restored function"
+    lines = [f"  {title}:", f"    {info.native_signature}"]
     if info.forms:
         lines += ["  other forms that rope_compat takes here:", describe_forms(info.forms)]
-    return CallFormError("\n".join(lines))
+    return "\n".join(lines)

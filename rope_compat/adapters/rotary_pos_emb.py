@@ -16,7 +16,7 @@ from torch.fx import Proxy
 
 from ..errors import LayoutError
 from ..rotary.mismatch import explain_mismatch
-from .base import AdapterInfo, Context, dress, is_compiling, refuse
+from .base import AdapterInfo, Context, dress, is_compiling, misfit, refuse
 from .forms import GATHERED, INDEXED, OFFSET, PLAIN, SINGLE, CallForm
 from .generation import Generation
 from .native_call import NativeCaller
@@ -197,7 +197,7 @@ def _explain(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     for name, tensor in zip("qkv" if len(call.rotated) > 1 else "x", call.rotated, strict=False):
         message = explain_mismatch(tuple(tensor.shape), cos_shape, axis, name=name, partial_rotary=partial)
         if message is not None:
-            return LayoutError(f"{info.context.family} of {info.context.module}: {message}")
+            return misfit(info, message)
     return None
 
 

@@ -31,6 +31,8 @@ def run(model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def test_equal_to_the_bit(name: str) -> None:
     model = ALL[name]()
     inputs = inputs_for(name)
+    # Qwen2-VL of 4.45 to 4.48 keeps positions of its first run: only from the second on runs are alike.
+    run(model, inputs)
     before = run(model, inputs)
     with rope_compat.patched(on_problem="ignore"):
         assert rope_compat.status().adapted
