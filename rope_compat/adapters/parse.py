@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
+
+from ..rotary import layouts
 
 __all__ = ["RotaryCall", "UnreadableCall", "is_table", "parse_call"]
 
@@ -41,16 +44,16 @@ class RotaryCall(NamedTuple):
 
 
 def is_table(cos: Any) -> bool:
-    """Whether `cos` has the shape of a table: ``[S, D]``, or ``[1, 1, S, D]`` as up to 4.34."""
-    if not isinstance(cos, Tensor):
-        return False
-    rank = cos.dim()
-    return rank == 2 or (rank == 4 and cos.shape[0] == 1 and cos.shape[1] == 1)
+    """Whether `cos` is a tensor of the shape of a table: ``[S, D]``, or ``[1, 1, S, D]`` as up to 4.34."""
+    return isinstance(cos, Tensor) and layouts.is_table(cos)
 
 
 def is_positions(value: Any) -> bool:
-    """Whether `value` can be position_ids: an integer tensor of rank 1 or more."""
-    if not isinstance(value, Tensor):
+    """Whether `value` can be position_ids, to index with or to ignore: an integer tensor of rank 1 or more.
+
+    Not `layouts.is_position_ids`, which is about indexing: Qwen2-VL hands ``[3, B, S]`` on to be ignored.
+    """
+    if not isinstance(value, Tensor) or value.dtype == torch.bool:
         return False
     return not (value.is_floating_point() or value.is_complex() or value.dim() == 0)
 

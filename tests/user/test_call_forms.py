@@ -189,9 +189,10 @@ def test_layout_mismatch_names_the_axes_and_the_way_out(axis: int) -> None:
         ((torch.zeros(2, 5),), "position_ids must be integers"),
         ((True,), "position_ids must be"),
         ((torch.tensor(1),), "rank 1 or more"),
+        ((torch.ones(2, 5, dtype=torch.bool),), "must be an integer tensor"),
         ((1, torch.zeros(2, 5, dtype=torch.long)), "follows the axis"),
     ],
-    ids=["list", "float tensor", "bool", "scalar tensor", "axis before positions"],
+    ids=["list", "float tensor", "bool", "scalar tensor", "mask", "axis before positions"],
 )
 def test_other_calls_are_refused_with_all_forms_shown(rest: tuple[Any, ...], why: str) -> None:
     llama = load(LLAMA)
