@@ -44,20 +44,9 @@ def adapt_rotary_pos_emb(native: Adapter, generation: Generation, context: Conte
     rule = table_rule(generation, context)
     is_native = _native_test(generation, context, rule)
     foreign = _foreign(NativeCaller(native, generation, context, rule), info)
-    # The call with every required argument by position is by far the most frequent one.
-    required = generation.tensors + 2
-    plain = generation.positions != "indexes" and not generation.positions_required
-    plain = plain and generation.style == "unsqueeze" and not context.had_offset and not generation.k_optional
-    quick = required if plain else -1
-    cos_place = generation.tensors
 
-    def adapter(*args: Any, **kwargs: Any) -> Any:
-        # Spelled out, since a call would cost as much again as all of this: 0.15 of 0.2 microseconds.
-        if (
-            kwargs
-            or len(args) != quick
-            or (isinstance(args[cos_place], Tensor) and args[cos_place].dim() == 4)
-        ) and not is_native(args, kwargs):
+    def general(*args: Any, **kwargs: Any) -> Any:
+        if not is_native(args, kwargs):
             return foreign(args, kwargs)
         try:
             return native(*args, **kwargs)
@@ -67,7 +56,44 @@ def adapt_rotary_pos_emb(native: Adapter, generation: Generation, context: Conte
                 raise
             raise explained from error
 
-    return dress(adapter, info)
+    plain = (
+        generation.tensors == 2 and generation.positions != "indexes" and not generation.positions_required
+    )
+    plain = plain and generation.style == "unsqueeze" and not context.had_offset and not generation.k_optional
+    return dress(_with_short_cut(native, general, info) if plain else general, info)
+
+
+def _with_short_cut(native: Adapter, general: Adapter, info: AdapterInfo) -> Adapter:
+    """`general`, with a short cut for the most frequent call: q, k, cos, sin and nothing else.
+
+    Named parameters rather than ``*args``, and everything spelled out: that is 0.2 microseconds instead of 0.4,
+    for a function that may take as little as 30.
+    """
+
+    def adapter(
+        q: Any = None, k: Any = None, cos: Any = None, sin: Any = None, *rest: Any, **kwargs: Any
+    ) -> Any:
+        if sin is None or rest or kwargs or (isinstance(cos, Tensor) and cos.dim() == 4):
+            args, named = _as_given(q, k, cos, sin)
+            return general(*args, *rest, **named, **kwargs)
+        try:
+            return native(q, k, cos, sin)
+        except RuntimeError as error:
+            explained = _explain(info, (q, k, cos, sin), {})
+            if explained is None:
+                raise
+            raise explained from error
+
+    return adapter
+
+
+def _as_given(q: Any, k: Any, cos: Any, sin: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments before the first that is missing, and those after it, which came by keyword."""
+    values = {"q": q, "k": k, "cos": cos, "sin": sin}
+    given = [name for name, value in values.items() if value is not None]
+    first_missing = next((place for place, value in enumerate(values.values()) if value is None), 4)
+    args = tuple(list(values.values())[:first_missing])
+    return args, {name: values[name] for name in given[first_missing:]}
 
 
 def _forms_beside(generation: Generation, context: Context) -> tuple[CallForm, ...]:
