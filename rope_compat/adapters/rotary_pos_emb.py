@@ -46,10 +46,8 @@ def adapt_rotary_pos_emb(native: Adapter, generation: Generation, context: Conte
     foreign = _foreign(NativeCaller(native, generation, context, rule), info)
 
     def general(*args: Any, **kwargs: Any) -> Any:
-        if not is_native(args, kwargs):
-            return foreign(args, kwargs)
         try:
-            return native(*args, **kwargs)
+            return native(*args, **kwargs) if is_native(args, kwargs) else foreign(args, kwargs)
         except RuntimeError as error:
             explained = _explain(info, args, kwargs)
             if explained is None:
@@ -120,17 +118,11 @@ def _foreign(caller: NativeCaller, info: AdapterInfo) -> Callable[[tuple[Any, ..
         try:
             call = parse_call(args, kwargs, most=most, fifth_is_offset=context.had_offset)
             form, run = caller.prepare(call)
+            if not is_compiling():
+                info.count(form)
+            return run()
         except UnreadableCall as reason:
             raise refuse(info, args, kwargs, str(reason)) from None
-        if not is_compiling():
-            info.count(form)
-        try:
-            return run()
-        except RuntimeError as error:
-            explained = _explain(info, args, kwargs)
-            if explained is None:
-                raise
-            raise explained from error
 
     return foreign
 

@@ -102,6 +102,16 @@ def test_single_tensor_modules_take_one_and_two(module_name: str) -> None:
         assert (one.double() - expected[0]).abs().max() < 2e-6
 
 
+def test_an_axis_that_a_function_cannot_express_is_refused() -> None:
+    def without_axis(q: object, k: object, cos: object, sin: object, position_ids: object) -> object:
+        return q, k, cos, sin, position_ids
+
+    data = sample()
+    adapted = rope_compat.adapt(without_axis, f"{ESM}:{NAME}")
+    with pytest.raises(rope_compat.CallFormError, match="unsqueeze_dim=0 cannot be expressed"):
+        adapted(data.q, data.k, data.cos, data.sin, unsqueeze_dim=0)
+
+
 def test_llama_refuses_one_tensor() -> None:
     """Llama never had `(x, cos, sin)`: three tensors there are a call with one missing."""
     data = sample()
