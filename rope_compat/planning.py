@@ -10,6 +10,7 @@ from . import catalog
 from .patching.edits import Edit, Skip
 from .targets import remote_code
 from .targets.functions import Options
+from .targets.names import NAMES
 from .targets.shim import Shim
 
 __all__ = ["Plan", "Step", "make_plan"]
@@ -100,7 +101,7 @@ def _waiting(shim: Shim, options: Options, done: set[str]) -> str:
         here = catalog.release_for(options.release)
     except InvalidVersion:
         return "wherever a module defines it"
-    targets = catalog.targets()
+    targets = catalog.functions(NAMES)
     modules = {module for module, family in targets if catalog.signature_at(module, family, here)}
     waiting = [
         module

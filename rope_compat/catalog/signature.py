@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 
-__all__ = ["normalize", "text_of"]
+__all__ = ["arguments_of", "normalize", "split_parameters", "text_of"]
 
 
 def text_of(arguments: ast.arguments) -> str:
@@ -35,9 +35,30 @@ def normalize(signature: str) -> str:
     the catalog.
     """
     try:
+        return text_of(arguments_of(signature))
+    except ValueError:
+        return signature.strip()
+
+
+def arguments_of(signature: str) -> ast.arguments:
+    """The parsed parameters of a signature text. Raises `ValueError` where it is not Python."""
+    try:
         statement = ast.parse(f"def f{signature.strip()}: ...").body[0]
-    except (SyntaxError, ValueError):  # ValueError: null bytes
-        return signature.strip()
+    except (SyntaxError, ValueError) as error:  # ValueError: null bytes
+        raise ValueError(f"{signature!r} is not a signature") from error
     if not isinstance(statement, ast.FunctionDef):
-        return signature.strip()
-    return text_of(statement.args)
+        raise ValueError(f"{signature!r} is not a signature")
+    return statement.args
+
+
+def split_parameters(signature: str) -> list[str]:
+    """The parameters of a signature text, with their defaults; commas inside defaults do not count."""
+    parts, depth, start = [], 0, 1
+    text = signature.strip()
+    for place, letter in enumerate(text[:-1]):
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 1:
+            parts.append(text[start:place].strip())
+            start = place + 1
+    parts.append(text[start:-1].strip())
+    return [part for part in parts if part]

@@ -1,7 +1,9 @@
-"""The shipped facts about each release: which rotary functions it has, with which signatures.
+"""The catalog that is in use: the shipped one, or the one that ``ROPE_COMPAT_CATALOG`` names.
 
 The facts come from the source of the releases (see `rope_compat.catalog.harvest`), not from running them.
 They explain, predict and warn; what a live function takes is asked of the function itself.
+
+Reading is lazy: opening the file parses its first line; a module's facts are parsed when they are asked for.
 """
 
 from __future__ import annotations
@@ -9,185 +11,222 @@ from __future__ import annotations
 import functools
 import json
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from rope_compat.errors import RopeCompatError
+from rope_compat.catalog.model import Caller, Generation, NameSpan, Target
+from rope_compat.catalog.storage.container import CatalogError, Container, unpack
+from rope_compat.catalog.storage.layout import KINDS, NAME_KINDS, NO_DETAIL, line_of, tables_of
 
-if TYPE_CHECKING:
-    from packaging.version import Version
+__all__ = ["DATA_FILE", "VARIABLE", "Catalog", "catalog", "data_path", "open_catalog"]
 
-__all__ = [
-    "Catalog",
-    "CatalogError",
-    "Span",
-    "catalog",
-    "newest_known",
-    "oldest_supported",
-    "parse",
-    "release_for",
-    "releases",
-    "removed_in",
-    "signature_at",
-    "spans",
-    "targets",
-]
-
-FORMAT = 1
-DATA_FILE = "functions.json"
-OLDEST_SUPPORTED = "4.36.0"
+DATA_FILE = "transformers.catalog"
+VARIABLE = "ROPE_COMPAT_CATALOG"
 
 
-class CatalogError(RopeCompatError, ValueError):
-    """The shipped catalog data cannot be read."""
-
-
-class Span(NamedTuple):
-    """Consecutive releases, both ends included, in which a function had one signature."""
-
-    first: str
-    last: str
-    signature: str
-
-
-@dataclass(frozen=True)
 class Catalog:
-    """The facts, as read from one data file: all releases, oldest first, and the spans of each target."""
+    """The facts of all builds, read from one file.
 
-    releases: tuple[str, ...]
-    functions: dict[tuple[str, str], tuple[Span, ...]]
+    Attributes:
+        builds: every build, in the order of versions: releases, and development builds that a user has added.
+        releases: the builds that are final releases. Withdrawn ones (4.46.0, 5.10.0) are not among them.
+    """
 
+    def __init__(self, container: Container) -> None:
+        self.builds = container.builds
+        self.releases = tuple(build for build in container.builds if _is_release(build))
+        self.order = {build: place for place, build in enumerate(container.builds)}
+        self._container = container
+        self._entries: dict[str, dict[str, list[Any]]] = {}
 
-def parse(text: str) -> Catalog:
-    """The catalog in the JSON ``text``; raises `CatalogError` naming what is wrong with it."""
-    try:
-        document = json.loads(text)
-        if document["format"] != FORMAT:
-            raise CatalogError(
-                f"catalog data has format {document['format']!r}, expected {FORMAT}; {_REINSTALL}"
+    def modules(self) -> tuple[str, ...]:
+        """Every module that ever had a target, sorted."""
+        return tuple(self._all_entries())
+
+    def names(self, module: str) -> tuple[str, ...]:
+        """The qualified name of every target that a module ever had, sorted."""
+        return tuple(self._entry(module))
+
+    def targets(self) -> Iterator[tuple[Target, str]]:
+        """Every target, with the kind that it had last."""
+        for module, names in self._all_entries().items():
+            for name, entry in names.items():
+                yield Target(module, name), self.kind_of(entry)
+
+    def generations(self, module: str, name: str) -> tuple[Generation, ...]:
+        """What a target has been, oldest first; empty where no build has it."""
+        return tuple(self._generations(self._entry(module).get(name, ())))
+
+    def is_contract(self, module: str, name: str) -> bool:
+        """Whether a target is not RoPE's own, but a class or method that carries what is (attention)."""
+        # Only signatures are kept of these.
+        known = self.generations(module, name)
+        return any(each.kind in {"class", "method"} for each in known) and not any(
+            each.body for each in known
+        )
+
+    @staticmethod
+    def kind_of(entry: list[Any]) -> str:
+        """The kind that a target had last; ``reexport`` only where no build defines it."""
+        letters = [each for each in entry if isinstance(each, str)]
+        return KINDS[next((each for each in reversed(letters) if each != "r"), "r")]
+
+    def _generations(self, entry: Any) -> Iterator[Generation]:
+        kind = ""
+        for each in entry:
+            if isinstance(each, str):
+                kind = KINDS[each]
+                continue
+            decorators, bases, condition = self._tables["details"][each[4]] if len(each) > 4 else NO_DETAIL
+            yield Generation(
+                self.builds[each[0]],
+                self.builds[each[1]],
+                kind,
+                self._tables["signatures"][each[2]],
+                each[3],
+                tuple(decorators),
+                tuple(bases),
+                condition,
             )
-        names = tuple(map(str, document["releases"]))
-        signatures = tuple(map(str, document["signatures"]))
-        functions = {
-            (module, name): tuple(Span(names[a], names[b], signatures[c]) for a, b, c in spans)
-            for module, by_name in document["functions"].items()
-            for name, spans in by_name.items()
-        }
-    except CatalogError:
-        raise
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise CatalogError(
-            f"catalog data is damaged ({type(error).__name__}: {error}); {_REINSTALL}"
-        ) from error
-    if not names:
-        raise CatalogError(f"catalog data names no release; {_REINSTALL}")
-    return Catalog(names, functions)
+
+    # A module's line is parsed on its own: patch() asks for a few modules, and has no time for nine hundred.
+
+    @functools.cached_property
+    def _section(self) -> bytes:
+        return self._container.section("targets")
+
+    @functools.cached_property
+    def _tables(self) -> Any:
+        return tables_of(self._section)
+
+    def _entry(self, module: str) -> dict[str, list[Any]]:
+        if module not in self._entries:
+            self._entries[module] = line_of(self._section, module) or {}
+        return self._entries[module]
+
+    def _all_entries(self) -> dict[str, dict[str, list[Any]]]:
+        if "" not in self._entries:
+            document = json.loads(self._section)
+            self._entries = {**document["modules"], "": {}}
+        return {module: entry for module, entry in self._entries.items() if module and entry}
+
+    def callers(self, target: Target, build: str) -> tuple[Caller, ...]:
+        """How the code of a build uses a target, by module."""
+        place = self.order[build]
+        return tuple(
+            Caller(module, self._uses["shapes"][shape], count)
+            for module, targets in self._uses["modules"].items()
+            for key, rows in targets.items()
+            if (module + key if key[0] == ":" else key) == str(target)
+            for first, last, shape, count in rows
+            if first <= place <= last
+        )
+
+    def call_counts(self, build: str) -> dict[str, int]:
+        """At how many places the code of a build calls each target, by ``module:qualname``."""
+        place = self.order[build]
+        shapes = self._uses["shapes"]
+        counts: dict[str, int] = {}
+        for module, targets in self._uses["modules"].items():
+            for key, rows in targets.items():
+                target = module + key if key[0] == ":" else key
+                for first, last, shape, count in rows:
+                    if first <= place <= last and shapes[shape].startswith("call"):
+                        counts[target] = counts.get(target, 0) + count
+        return counts
+
+    @functools.cached_property
+    def _uses(self) -> Any:
+        return json.loads(self._container.section("uses"))
+
+    def name_spans(self, module: str, name: str) -> tuple[NameSpan, ...]:
+        """In which builds a name could be imported from a module, RoPE's or not; submodules included."""
+        found: list[list[Any]] = []
+        for first, last, names in self._name_runs(module):
+            if name in names:
+                _extend(found, first, last, *names[name])
+        # A submodule can be imported from its package whether or not the package names it.
+        submodule = f"{module}.{name}" if name else module
+        taken = {place for first, last, *_ in found for place in range(first, last + 1)}
+        for first, last, *_ in self._names["modules"].get(submodule, ()):
+            for place in range(first, last + 1):
+                if place not in taken:
+                    _extend(found, place, place, "module", "")
+        found.sort()
+        return tuple(
+            NameSpan(self.builds[a], self.builds[b], kind, condition) for a, b, kind, condition in found
+        )
+
+    def modules_with(self, name: str) -> tuple[str, ...]:
+        """Every module from which a name could ever be imported, sorted."""
+        return tuple(
+            module
+            for module, rows in self._names["modules"].items()
+            if any(name in f" {names} ".split(" ") for row in rows for names in row[2].values())
+        )
+
+    def _name_runs(self, module: str) -> Iterator[tuple[int, int, dict[str, tuple[str, str]]]]:
+        """Runs of builds, with kind and condition of each name; the file has what is different."""
+        now: dict[str, tuple[str, str]] = {}
+        for first, last, groups, *gone in self._names["modules"].get(module, ()):
+            for name in gone[0].split() if gone else ():
+                del now[name]
+            for key, names in groups.items():
+                condition = self._names["conditions"][int(key[1:])] if len(key) > 1 else ""
+                now.update(dict.fromkeys(names.split(), (NAME_KINDS[key[0]], condition)))
+            yield first, last, dict(now)
+
+    @functools.cached_property
+    def _names(self) -> Mapping[str, Any]:
+        import bz2
+
+        content: Mapping[str, Any] = json.loads(bz2.decompress(self._container.section("names")))
+        return content
+
+    def to_container(self) -> Container:
+        """The file as it was read, for those who write a new one."""
+        return self._container
 
 
-_REINSTALL = "install rope_compat again (pip install --force-reinstall --no-deps rope_compat)"
+def _extend(found: list[list[Any]], first: int, last: int, *what: str) -> None:
+    if found and found[-1][1] == first - 1 and found[-1][2:] == list(what):
+        found[-1][1] = last
+    else:
+        found.append([first, last, *what])
+
+
+def _is_release(version: str) -> bool:
+    return all(part.isdigit() for part in version.split("."))
+
+
+def data_path() -> str:
+    """The file that is in use."""
+    return os.environ.get(VARIABLE) or os.path.join(os.path.dirname(__file__), "data", DATA_FILE)
 
 
 @functools.lru_cache(maxsize=1)
 def catalog() -> Catalog:
-    """The shipped catalog, read at the first call. Raises `CatalogError` when the file is missing or
-    damaged.
-    """
-    # The loader reads from a zip file as well, and importlib.resources takes long to import.
-    file = os.path.join(os.path.dirname(__file__), "data", DATA_FILE)
+    """The catalog in use, opened at the first call. Raises `CatalogError` when it is missing or damaged."""
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        return open_catalog(chosen)
+    path = data_path()
     try:
-        text = __spec__.loader.get_data(file).decode("utf-8")  # type: ignore[union-attr]
-    except (OSError, UnicodeDecodeError) as error:
-        raise CatalogError(f"catalog data {DATA_FILE} cannot be read ({error}); {_REINSTALL}") from error
-    return parse(text)
+        # The loader reads from a zip file as well, and importlib.resources takes long to import.
+        data = __spec__.loader.get_data(path)  # type: ignore[union-attr]
+    except OSError as error:
+        raise CatalogError(
+            f"{path} cannot be read ({error}); install rope_compat again "
+            "(pip install --force-reinstall --no-deps rope_compat)"
+        ) from error
+    return Catalog(unpack(data, path))
 
 
-def releases() -> tuple[str, ...]:
-    """Every release that the catalog knows, oldest first. Withdrawn releases (4.46.0, 5.10.0) are not among
-    them.
-    """
-    return catalog().releases
-
-
-def oldest_supported() -> str:
-    """The oldest release that `rope_compat.patch` supports."""
-    return OLDEST_SUPPORTED
-
-
-def newest_known() -> str:
-    """The newest release that the catalog knows."""
-    return releases()[-1]
-
-
-def targets() -> tuple[tuple[str, str], ...]:
-    """Every (module, function name) that some release defines, sorted."""
-    return tuple(sorted(catalog().functions))
-
-
-def spans(module: str, name: str) -> tuple[Span, ...]:
-    """The signatures that a function has had, oldest first; empty when no known release defines it."""
-    return catalog().functions.get((module, name), ())
-
-
-def release_for(version: str) -> str:
-    """The known release that stands for a version: itself where it is known (``4.37`` is 4.37.0).
-
-    For any other, the first known release from its number on, or the newest: 4.49.0 for 4.49.0.dev0 and
-    4.49.0rc1, and 4.46.1 for the withdrawn 4.46.0. Raises `packaging.version.InvalidVersion` (a
-    `ValueError`).
-    """
-    if version in _order():
-        return version
-    from packaging.version import Version
-
-    base = Version(Version(version).base_version)
-    return next((release for release, known in _versions() if known >= base), newest_known())
-
-
-def signature_at(module: str, name: str, release: str) -> str | None:
-    """The signature that a function had in a release; None when it did not exist there.
-
-    ``release`` may be written in any way that PEP 440 takes for the same (``4.37``). None also for what is
-    not a known release, as a development build; `release_for` gives the one that stands for it.
-    """
-    order = _order()
-    index = order.get(release)
-    if index is None:
-        wanted = _parse_version(release)
-        index = next((order[known] for known, version in _versions() if version == wanted), None)
-    if index is None:
-        return None
-    for span in spans(module, name):
-        if order[span.first] <= index <= order[span.last]:
-            return span.signature
-    return None
-
-
-def removed_in(module: str, name: str) -> str | None:
-    """The first release without a function that earlier ones defined; None if the newest has it or none ever
-    did.
-    """
-    known = spans(module, name)
-    if not known or known[-1].last == newest_known():
-        return None
-    return releases()[_order()[known[-1].last] + 1]
-
-
-@functools.lru_cache(maxsize=1)
-def _order() -> dict[str, int]:
-    return {release: index for index, release in enumerate(releases())}
-
-
-@functools.lru_cache(maxsize=1)
-def _versions() -> tuple[tuple[str, Version], ...]:
-    from packaging.version import Version
-
-    return tuple((release, Version(release)) for release in releases())
-
-
-def _parse_version(text: str) -> Version | None:
-    from packaging.version import InvalidVersion, Version
-
+def open_catalog(path: str) -> Catalog:
+    """The catalog in a file. Raises `CatalogError` when it is missing, damaged, or not a catalog."""
     try:
-        return Version(text)
-    except InvalidVersion:
-        return None
+        with open(path, "rb") as stream:
+            data = stream.read()
+    except OSError as error:
+        raise CatalogError(f"the catalog {path} cannot be read ({error.strerror or error})") from error
+    return Catalog(unpack(data, path))

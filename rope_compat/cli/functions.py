@@ -12,6 +12,7 @@ from rope_compat.cli.source import Found
 from rope_compat.environment import signature_drift
 from rope_compat.patching.references import namespace
 from rope_compat.report.examination import Drift, Functions
+from rope_compat.targets.names import NAMES
 
 __all__ = ["compare", "live"]
 
@@ -70,7 +71,7 @@ def _gone(version: str, release: str, found: Found, failed: set[str]) -> list[Dr
             f"{module}:{name}",
             f"this says {version} but {module}:{name} is not there; {release} had {expected}",
         )
-        for module, name in catalog.targets()
+        for module, name in catalog.functions(NAMES)
         if (module, name) not in found and module not in failed
         for expected in (catalog.signature_at(module, name, release),)
         if expected is not None

@@ -6,13 +6,21 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from rope_compat._version import __version__
-from rope_compat.cli import doctor, plan
 from rope_compat.errors import RopeCompatError
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
 
+#: What each module of this package does, by its name.
+COMMANDS = {
+    "doctor": "what is installed, what is known to be wrong with it, and what patch() would do",
+    "plan": "what patch() would do here, step by step, with the reason for each shim",
+    "history": "how one target's API changed over all releases",
+    "diff": "what changed in the RoPE API between two releases",
+    "catalog": "bring in new releases, prove the data, show what is known",
+}
 _STATUS = "exit status: 0 nothing to report, 1 findings, 2 could not run (the reason is on standard error)"
 _INTERRUPTED = 130  # what shells give a program that SIGINT ended
 
@@ -24,9 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     status: 0 nothing to report, 1 findings, 2 could not run, with the reason on standard error. Foreseeable
     failures raise nothing.
     """
-    parser = _parser()
+    words = sys.argv[1:] if argv is None else list(argv)
+    parser = _parser(next((word for word in words if not word.startswith("-")), ""))
     try:
-        arguments = parser.parse_args(argv)
+        arguments = parser.parse_args(words)
     except SystemExit as leaving:  # argparse's way to end after --help, --version and bad arguments
         return leaving.code if isinstance(leaving.code, int) else 2
     if arguments.run is None:
@@ -46,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(chosen: str) -> argparse.ArgumentParser:
+    """The parser; only the chosen command is imported, as some need what takes long to import."""
     parser = argparse.ArgumentParser(
         prog="rope-compat",
         description="Makes transformers' rotary position embeddings (RoPE) work across its releases.",
@@ -58,17 +68,19 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print JSON, for other programs to read")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (doctor, plan):
+    for name, summary in COMMANDS.items():
         sub = commands.add_parser(
-            command.NAME,
+            name,
             parents=[common],
-            help=command.SUMMARY,
-            description=f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}.",
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=_STATUS,
             allow_abbrev=False,
         )
-        command.configure(sub)
-        sub.set_defaults(run=command.run)
+        if name == chosen:
+            command = import_module(f"rope_compat.cli.{name}")
+            command.configure(sub)
+            sub.set_defaults(run=command.run)
     return parser
 
 

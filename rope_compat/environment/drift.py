@@ -9,8 +9,6 @@ from rope_compat.environment.versions import kind_of, parse_version
 
 __all__ = ["signature_drift"]
 
-_NEAREST = 2
-
 
 def signature_drift(
     module_name: str, function_name: str, live_signature_text: str, version: str
@@ -41,14 +39,8 @@ def signature_drift(
 
 
 def _fitting(module_name: str, function_name: str, live: str, release: str) -> str:
-    order = {each: index for index, each in enumerate(catalog.releases())}
-
-    def distance(span: catalog.Span) -> int:
-        return max(order[span.first] - order[release], order[release] - order[span.last])
-
-    fits = [span for span in catalog.spans(module_name, function_name) if span.signature == live]
-    if not fits:
+    nearest = catalog.nearest_releases(module_name, function_name, live, release)
+    if not nearest:
         return "no known release had that signature"
-    nearest = sorted(fits, key=distance)[:_NEAREST]
     ranges = [span.first if span.first == span.last else f"{span.first} to {span.last}" for span in nearest]
     return f"releases with that signature: {', '.join(ranges)}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import rope_compat
 from rope_compat import catalog
+from rope_compat.targets.names import NAMES
 
 #: The release whose source tells what is installed; for a development build, the one that it precedes.
 RELEASE = catalog.release_for(str(rope_compat.detect().transformers.version))
@@ -31,7 +32,7 @@ def installed_targets(family: str | None = None) -> list[tuple[str, str]]:
     """The (module, name) pairs that the installed release defines."""
     return [
         (module, name)
-        for module, name in catalog.targets()
+        for module, name in catalog.functions(NAMES)
         if catalog.signature_at(module, name, RELEASE) is not None and family in (None, name)
     ]
 

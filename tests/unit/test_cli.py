@@ -90,6 +90,9 @@ def test_help_names_the_commands_there_are(capsys: pytest.CaptureFixture[str]) -
     ] == [
         "doctor",
         "plan",
+        "history",
+        "diff",
+        "catalog",
     ]
     assert "exit status: 0" in text
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.reading import functions_in
 
 import rope_compat
 from rope_compat import catalog
@@ -23,6 +24,7 @@ from rope_compat.planning import Plan, Step
 from rope_compat.report import doctor as pages
 from rope_compat.report.examination import Drift, Examination, Functions
 from rope_compat.report.text import page_text
+from rope_compat.targets.names import NAMES
 
 PACKAGE_HOME = str(Path(rope_compat.__file__).parents[1])
 QWEN2_5_VL = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"
@@ -329,7 +331,6 @@ def test_a_release_is_not_read_without_need(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_reading_of_the_source_equals_parsing_it() -> None:
-    from rope_compat.catalog.harvest import functions_in
     from rope_compat.cli.source import read
 
     location = Path(str(rope_compat.detect().transformers.location))
@@ -338,6 +339,8 @@ def test_the_reading_of_the_source_equals_parsing_it() -> None:
         text = file.read_bytes()
         if b"def apply_rotary_pos_emb" in text and not re.match("modeling_(tf|flax)_", file.name):
             module = ".".join(("transformers", *file.relative_to(location).with_suffix("").parts))
-            parsed.update({(module, name): signature for name, signature in functions_in(text).items()})
+            parsed.update(
+                {(module, name): signature for name, signature in functions_in(text, NAMES).items()}
+            )
     assert parsed
     assert read(str(location)) == parsed

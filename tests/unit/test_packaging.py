@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.resources
-import json
 import re
 import subprocess
 import sys
@@ -66,8 +65,8 @@ def test_packaging_is_the_only_dependency() -> None:
 def test_typing_marker_and_data_are_shipped() -> None:
     files = importlib.resources.files("rope_compat")
     assert files.joinpath("py.typed").is_file()
-    data = files.joinpath("catalog", "data", "functions.json")
-    assert json.loads(data.read_text("utf-8"))
+    data = files.joinpath("catalog", "data", "transformers.catalog")
+    assert data.read_bytes().startswith(b'{"kind":"rope_compat catalog"')
 
 
 def test_import_needs_neither_torch_nor_transformers() -> None:

@@ -10,6 +10,7 @@ from support.tensors import sample
 import rope_compat
 from rope_compat import catalog
 from rope_compat.rotary import reference
+from rope_compat.targets.names import NAMES
 
 NAME = "apply_rotary_pos_emb"
 INSTALLED = {module for module, _ in installed_targets(NAME)}
@@ -21,7 +22,7 @@ def modules_that_had(word: str) -> list[str]:
     """Installed modules whose function once had `word` in its signature."""
     return [
         module
-        for module, name in catalog.targets()
+        for module, name in catalog.functions(NAMES)
         if name == NAME
         and module in INSTALLED
         and any(word in span.signature for span in catalog.spans(module, name))

@@ -1,0 +1,76 @@
+"""A fingerprint of code that stays while its meaning stays.
+
+Formatting and comments are not part of the syntax tree; docstrings and annotations are left out. `ast.dump`
+and `ast.unparse` are not used: what they write has changed between versions of Python (3.12 writes f-strings
+differently, 3.13 omits empty fields), and the catalog has to be the same whichever Python builds it.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+
+__all__ = ["fingerprint"]
+
+#: Contexts and type comments say nothing that the rest does not, annotations do not change what runs, and
+#: type
+#: parameters (Python 3.12) are annotations too.
+_IGNORED = frozenset({"annotation", "returns", "ctx", "type_comment", "type_params", "kind", "type_ignores"})
+_LENGTH = 8
+
+
+def fingerprint(statements: Iterable[ast.stmt]) -> str:
+    """Eight URL-safe characters (48 bits) that stand for what the statements do.
+
+    Equal for two pieces of code that differ in formatting, comments, docstrings and annotations only.
+    """
+    digest = hashlib.blake2b(digest_size=6)
+    for statement in _code(list(statements)):
+        digest.update(_text(statement).encode("utf-8", "surrogatepass"))
+    return base64.urlsafe_b64encode(digest.digest()).decode("ascii")[:_LENGTH]
+
+
+def _text(node: ast.AST) -> str:
+    parts: list[str] = []
+    _write(node, parts)
+    return "".join(parts)
+
+
+def _write(value: object, parts: list[str]) -> None:
+    if isinstance(value, ast.AnnAssign):
+        assert value.value is not None  # see _code
+        value = ast.Assign(targets=[value.target], value=value.value)
+    if isinstance(value, ast.AST):
+        parts.append(type(value).__name__)
+        parts.append("(")
+        for name in value._fields:
+            field = getattr(value, name, None)
+            if name in _IGNORED or field is None or field == []:
+                continue
+            parts.append(name)
+            parts.append("=")
+            _write(_code(field) if isinstance(field, list) else field, parts)
+            parts.append(",")
+        parts.append(")")
+    elif isinstance(value, (list, tuple, Iterator)):
+        parts.append("[")
+        for each in value:
+            _write(each, parts)
+            parts.append(",")
+        parts.append("]")
+    else:
+        parts.append(ascii(value))  # repr leaves as they are what this Python's Unicode tables call printable
+
+
+def _code(body: list[ast.stmt]) -> list[ast.stmt]:
+    """A body without what only documents it: strings that stand alone, annotations without a value."""
+    return [
+        each
+        for each in body
+        if not (
+            (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
+            or (isinstance(each, ast.AnnAssign) and each.value is None)
+        )
+    ]

@@ -1,0 +1,177 @@
+"""From the facts of single files to the facts of a release: what needs more than one file to be known.
+
+Star imports, ``_LazyModule`` packages, and the constructors that classes inherit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from rope_compat.catalog.reading.facts import Binding, Constructor, Definition, Lazy, ModuleFacts, Use
+from rope_compat.catalog.reading.lazy import FAST_IMAGE_PROCESSORS
+from rope_compat.catalog.reading.names import both, either
+
+__all__ = ["Name", "ReleaseFacts", "assemble", "module_name"]
+
+#: What ``define_import_structure`` passes over.
+_NOT_SCANNED = ("convert_", "modular_", "__init__")
+_PLAIN_BASES = frozenset({"Module", "object", "Protocol", "ABC", "Function", "Enum"})
+_NOTHING: Mapping[str, Binding] = {}
+
+
+class Name(NamedTuple):
+    """One importable name: see `rope_compat.catalog.reading.facts.Binding`."""
+
+    name: str
+    kind: str
+    condition: str
+
+
+class ReleaseFacts(NamedTuple):
+    """The facts of one release, by module."""
+
+    version: str
+    names: dict[str, tuple[Name, ...]]
+    targets: dict[str, tuple[tuple[str, Definition], ...]]
+    uses: dict[str, tuple[Use, ...]]
+
+
+def module_name(path: str) -> str:
+    """The dotted name by which a file of the package is imported."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def assemble(version: str, files: Mapping[str, ModuleFacts]) -> ReleaseFacts:
+    """The facts of a release from those of its files, which are given by path."""
+    release = _Release({module_name(path): facts for path, facts in files.items()})
+    names = {module: release.importable(module) for module in release.modules}
+    names.update(release.aliased())
+    return ReleaseFacts(
+        version,
+        {
+            module: tuple(sorted(Name(name, each.kind, each.condition) for name, each in found.items()))
+            for module, found in names.items()
+        },
+        {
+            module: tuple(sorted(release.targets(module, facts)))
+            for module, facts in release.modules.items()
+            if facts.targets
+        },
+        {module: facts.uses for module, facts in release.modules.items() if facts.uses},
+    )
+
+
+class _Release:
+    def __init__(self, modules: dict[str, ModuleFacts]) -> None:
+        self.modules = modules
+        self._importable: dict[str, Mapping[str, Binding]] = {}
+
+    def importable(self, module: str) -> Mapping[str, Binding]:
+        """Every name that can be imported from a module, submodules apart."""
+        if module not in self._importable:
+            self._importable[module] = _NOTHING  # what a circle of star imports sees
+            facts = self.modules[module]
+            found = dict(self._lazy(module, facts.lazy)) if facts.lazy else dict(self._plain(facts))
+            self._importable[module] = found
+        return self._importable[module]
+
+    def _plain(self, facts: ModuleFacts) -> Iterator[tuple[str, Binding]]:
+        for module, condition in facts.stars:
+            for name, binding in self._starred(module):
+                if name not in facts.names:
+                    yield name, Binding(binding.kind, both(condition, binding.condition))
+        yield from facts.names.items()
+
+    def _starred(self, module: str) -> Iterator[tuple[str, Binding]]:
+        if module not in self.modules:
+            return
+        exports = self.modules[module].exports
+        found = self.importable(module)
+        for name in found if exports is None else exports:
+            if exports is not None or not name.startswith("_"):
+                yield name, found.get(name, Binding("value"))
+
+    def _lazy(self, package: str, lazy: Lazy) -> Iterator[tuple[str, Binding]]:
+        found: dict[str, Binding] = {}
+        for module, name, condition in self._entries(package, lazy):
+            kind = "value"
+            if module != package and module in self.modules:
+                home = self.importable(module)
+                if f"{module}.{name}" in self.modules:
+                    home = {name: Binding("module")}
+                if name not in home and "__getattr__" not in home:
+                    continue  # listed, but its module has lost it: importing it fails
+                kind = home[name].kind if name in home else kind
+            before = found.get(name)
+            if before is not None:
+                kind = before.kind if kind == "value" else kind
+                condition = either(before.condition, condition) if before.condition and condition else ""
+            found[name] = Binding(kind, condition)
+        return iter(found.items())
+
+    def _entries(self, package: str, lazy: Lazy) -> Iterator[tuple[str, str, str]]:
+        for below, name, condition in lazy.names:
+            yield (f"{package}.{below}" if below else package), name, condition
+        for below, condition in lazy.dummies:
+            module = f"{package}.{below}"
+            for name in self.modules[module].names if module in self.modules else ():
+                if not name.startswith("_"):
+                    yield module, name, condition
+        for below in lazy.scanned:
+            start = f"{package}.{below}." if below else f"{package}."
+            for module, facts in self.modules.items():
+                if module.startswith(start) and not module.rpartition(".")[2].startswith(_NOT_SCANNED):
+                    yield from ((module, name, "") for name in facts.offered)
+
+    def aliased(self) -> Iterator[tuple[str, Mapping[str, Binding]]]:
+        """Modules that exist under a former name only while the package runs (5.0.0 and later)."""
+        for package, facts in list(self.modules.items()):
+            for old, new in facts.lazy.aliases if facts.lazy else ():
+                if (old, new) == FAST_IMAGE_PROCESSORS:
+                    yield from self._fast_image_processors(f"{package}.models.*")
+                elif f"{package}.{new}" in self.modules:
+                    found = self.importable(f"{package}.{new}")
+                    yield f"{package}.{old}", {**found, "__getattr__": Binding("function")}
+
+    def _fast_image_processors(self, below: str) -> Iterator[tuple[str, Mapping[str, Binding]]]:
+        for module in list(self.modules):
+            last = module.rpartition(".")[2]
+            if (
+                fnmatchcase(module, below)
+                and last.startswith("image_processing_")
+                and not last.endswith("_fast")
+            ):
+                found = self.importable(module)
+                fast = {f"{name}Fast": found[name] for name in found if name.endswith("ImageProcessor")}
+                yield f"{module}_fast", {**found, **fast, "__getattr__": Binding("function")}
+
+    def targets(self, module: str, facts: ModuleFacts) -> Iterator[tuple[str, Definition]]:
+        """The targets of a module, classes with the constructors that they inherit."""
+        for name, definition in facts.targets.items():
+            if definition.kind == "class" and not definition.signature:
+                definition = definition._replace(signature=self._constructor(module, name, set()))
+            yield name, definition
+
+    def _constructor(self, module: str, name: str, seen: set[tuple[str, str]]) -> str:
+        if (module, name) in seen or module not in self.modules:
+            return "()" if name in _PLAIN_BASES else "(*args, **kwargs)"
+        seen.add((module, name))
+        facts = self.modules[module]
+        known = facts.constructors.get(name)
+        if known is not None:
+            return known.signature or self._inherited(module, known, seen)
+        binding = facts.names.get(name)
+        if binding is not None and binding.origin:
+            origin, _, original = binding.origin.rpartition(":")
+            return self._constructor(origin, original, seen)
+        return "()" if name in _PLAIN_BASES else "(*args, **kwargs)"
+
+    def _inherited(self, module: str, known: Constructor, seen: set[tuple[str, str]]) -> str:
+        signatures: Iterable[str] = (
+            self._constructor(base.rpartition(":")[0] or module, base.rpartition(":")[2], seen)
+            for base in known.bases
+        )
+        # The first base that has one; a base that takes nothing is what object and nn.Module are.
+        return next((each for each in signatures if each != "()"), "()")

@@ -1,0 +1,55 @@
+"""``rope-compat diff``: what changed in the RoPE API between two releases."""
+
+from __future__ import annotations
+
+import argparse
+
+from rope_compat.catalog.compare import compare, side_of
+from rope_compat.catalog.model import DEFAULT_KINDS
+from rope_compat.errors import ArgumentError
+from rope_compat.report import changes as pages
+from rope_compat.report.json import show_json
+from rope_compat.report.terminal import show
+
+__all__ = ["NAME", "SUMMARY", "configure", "run"]
+
+NAME = "diff"
+SUMMARY = "what changed in the RoPE API between two releases"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument(
+        "before",
+        metavar="A",
+        help="a release, such as 4.57.6; the path of a wheel, an unpacked transformers or a checkout; or "
+        '"installed"',
+    )
+    parser.add_argument("after", metavar="B", help="the same")
+    parser.add_argument(
+        "--target",
+        metavar="T",
+        default="*",
+        help='narrow to targets that fit, such as apply_rotary_pos_emb or "*.modeling_llama:*"',
+    )
+    parser.add_argument("--fields", action="store_true", help="fields of configuration classes as well")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the changes; return 1 if there are any, else 0.
+
+    Raises:
+        ArgumentError: A or B is neither a release nor a path.
+        BadSource: a path holds no transformers that can be read.
+    """
+    kinds = (*DEFAULT_KINDS, "field") if arguments.fields else DEFAULT_KINDS
+    try:
+        before, after = side_of(arguments.before), side_of(arguments.after)
+    except ValueError as error:
+        raise ArgumentError(str(error)) from None
+    found = compare(before, after, pattern=arguments.target, kinds=kinds)
+    if arguments.json:
+        show_json(pages.to_dict(before.version, after.version, found))
+    else:
+        show(pages.page(before.version, after.version, found))
+    return 1 if found else 0
