@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rope_compat.catalog.changes import Change
     from rope_compat.catalog.compare import changes
-    from rope_compat.catalog.explain import explain
+    from rope_compat.catalog.differences import Change
+    from rope_compat.catalog.explanation import explain
     from rope_compat.catalog.model import Caller, Generation, NameSpan, Span, Target
     from rope_compat.catalog.query import (
         builds,
@@ -62,13 +62,13 @@ __all__ = [
 _HOMES = {
     "Caller": "model",
     "CatalogError": "storage.container",
-    "Change": "changes",
+    "Change": "differences",
     "Generation": "model",
     "NameSpan": "model",
     "Span": "model",
     "Target": "model",
     "changes": "compare",
-    "explain": "explain",
+    "explain": "explanation",
     "normalize": "signature",
 }
 

@@ -7,11 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rope_compat.catalog.changes import Change, Facts, Side, changes_between
+from rope_compat.catalog.differences import Change, Facts, Side, changes_between
 from rope_compat.catalog.model import DEFAULT_KINDS
 from rope_compat.catalog.query import release_for
 from rope_compat.catalog.reading.facts import Definition
-from rope_compat.catalog.sources import BadSource
+from rope_compat.catalog.sources import BadSourceError
 from rope_compat.catalog.store import Catalog, catalog
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def changes(
     narrows as for `targets`.
 
     Raises:
-        BadSource: a path holds no transformers that can be read, or none is installed.
+        BadSourceError: a path holds no transformers that can be read, or none is installed.
         ValueError: neither a path nor a version.
     """
     return compare(side_of(before), side_of(after), pattern=pattern, kinds=kinds)
@@ -83,7 +83,7 @@ def facts_at(known: Catalog, build: str) -> Facts:
 def _installed() -> Path:
     spec = find_spec("transformers")
     if spec is None or spec.origin is None:
-        raise BadSource("transformers is not installed; give a release of the catalog, or a path")
+        raise BadSourceError("transformers is not installed; give a release of the catalog, or a path")
     return Path(spec.origin).parent
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +20,7 @@ from pathlib import Path
 from rope_compat.catalog.reading.facts import ModuleFacts
 from rope_compat.catalog.reading.module import read_module
 from rope_compat.catalog.reading.release import ReleaseFacts, assemble, module_name
-from rope_compat.catalog.sources import BadSource, Member, Source, open_source
+from rope_compat.catalog.sources import BadSourceError, Member, Source, open_source
 
 __all__ = ["Progress", "harvest", "read_sources"]
 
@@ -31,7 +33,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def harvest(path: Path) -> ReleaseFacts:
-    """The facts of one wheel, sdist or directory. Raises `BadSource` when it cannot be read."""
+    """The facts of one wheel, sdist or directory. Raises `BadSourceError` when it cannot be read."""
     return next(read_sources([open_source(path)]))
 
 
@@ -41,7 +43,7 @@ def read_sources(
     """The facts of several releases, in the order of their versions, each as soon as it is read.
 
     ``workers``: number of processes, by default one for each core; 0 reads in this process. Raises
-    `BadSource` when a file cannot be read or parsed. What is kept in memory is what the releases to come
+    `BadSourceError` when a file cannot be read or parsed. What is kept in memory is what the releases to come
     share with those already read.
     """
     ordered = sorted(sources, key=lambda source: source.version)
@@ -99,7 +101,9 @@ def _read_chunks(
         for chunk in chunks:
             yield chunk[1], _read_chunk(chunk)
         return
-    with ProcessPoolExecutor(min(workers, len(chunks))) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(chunks)), initializer=_end_with, initargs=(os.getpid(),)
+    ) as pool:
         ahead = 4 * workers
         futures = deque(pool.submit(_read_chunk, chunk) for chunk in chunks[:ahead])
         try:
@@ -110,6 +114,17 @@ def _read_chunks(
                 yield chunk[1], result
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone: one that is killed cannot tell its workers."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _read_chunk(chunk: Chunk) -> list[ModuleFacts]:
@@ -133,8 +148,8 @@ def _read(source: Source, member: Member, content: bytes) -> ModuleFacts:
             return read_module(
                 content, module_name(member.path), is_package=member.path.endswith("/__init__.py")
             )
-    except (SyntaxError, ValueError) as error:
-        raise BadSource(
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise BadSourceError(
             f"{source.path}: {member.path} cannot be parsed ({error}); releases may need a newer Python than "
             "the one that runs this"
         ) from error

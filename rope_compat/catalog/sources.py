@@ -27,15 +27,25 @@ from packaging.version import InvalidVersion, Version
 
 from rope_compat.errors import RopeCompatError
 
-__all__ = ["BadSource", "Member", "Source", "open_source", "sources_in"]
+__all__ = ["BadSourceError", "Member", "Source", "open_source", "sources_in"]
 
 PACKAGE = "transformers"
 #: The largest file of any release has 0.7 MB, the largest release 60 MB in 3,000 files.
 MAX_FILE, MAX_TOTAL, MAX_FILES = 8 << 20, 512 << 20, 50_000
+#: RuntimeError: an encrypted member; NotImplementedError: a compression that Python does not have.
+_UNREADABLE = (
+    OSError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+)
 _VERSION = re.compile(rb"^__version__ = [\"']([^\"']+)[\"']", re.MULTILINE)
 
 
-class BadSource(RopeCompatError, ValueError):
+class BadSourceError(RopeCompatError, ValueError):
     """A file or directory is not a transformers that can be read; the message names it and says why."""
 
 
@@ -65,7 +75,7 @@ class Source:
     members: tuple[Member, ...]
 
     def read(self, members: tuple[Member, ...]) -> Iterator[bytes]:
-        """The contents of some members, in order. Raises `BadSource` when one cannot be read any more."""
+        """The contents of some members, in order. Raises `BadSourceError` when one cannot be read any more."""
         try:
             if self.path.is_dir():
                 yield from (Path(member.where).read_bytes() for member in members)
@@ -74,8 +84,8 @@ class Source:
                     yield from (archive.read(member.where) for member in members)
             else:
                 yield from _read_tar(self.path, members)
-        except (OSError, zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, KeyError) as error:
-            raise BadSource(f"{self.path} cannot be read: {error}") from error
+        except (*_UNREADABLE, KeyError) as error:
+            raise BadSourceError(f"{self.path} cannot be read: {error}") from error
 
 
 def open_source(path: Path) -> Source:
@@ -87,20 +97,22 @@ def open_source(path: Path) -> Source:
     differ.
 
     Raises:
-        BadSource: it is none of these, it is damaged, or it holds what no transformers holds.
+        BadSourceError: it is none of these, it is damaged, or it holds what no transformers holds.
     """
     if path.is_dir():
         return _open_tree(path)
     if not path.is_file():
-        raise BadSource(f"{path} does not exist; give a wheel, an sdist or a directory of {PACKAGE}")
+        raise BadSourceError(f"{path} does not exist; give a wheel, an sdist or a directory of {PACKAGE}")
     try:
         if path.suffix == ".whl":
             return _open_wheel(path)
         if path.name.endswith(".tar.gz"):
             return _open_sdist(path)
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
-        raise BadSource(f"{path} is damaged or truncated ({error}); delete it and fetch it again") from error
-    raise BadSource(f"{path} is neither a wheel (.whl), an sdist (.tar.gz) nor a directory")
+    except _UNREADABLE as error:
+        raise BadSourceError(
+            f"{path} is damaged or truncated ({error}); delete it and fetch it again"
+        ) from error
+    raise BadSourceError(f"{path} is neither a wheel (.whl), an sdist (.tar.gz) nor a directory")
 
 
 def sources_in(directory: Path) -> list[Path]:
@@ -129,7 +141,7 @@ def _package_in(directory: Path) -> Path | None:
 def _open_tree(path: Path) -> Source:
     package = _package_in(path)
     if package is None:
-        raise BadSource(f"{path} holds no {PACKAGE}: neither {PACKAGE}/ nor src/{PACKAGE}/ is there")
+        raise BadSourceError(f"{path} holds no {PACKAGE}: neither {PACKAGE}/ nor src/{PACKAGE}/ is there")
     members = []
     for file in _python_files(package):
         relative = PurePosixPath(PACKAGE, *file.relative_to(package).parts)
@@ -161,7 +173,7 @@ def _open_wheel(path: Path) -> Source:
     try:
         name, version, _, _ = parse_wheel_filename(path.name)
     except (InvalidWheelFilename, InvalidVersion) as error:
-        raise BadSource(f"{path} is not named as a wheel is: {error}") from error
+        raise BadSourceError(f"{path} is not named as a wheel is: {error}") from error
     _check_name(path, name)
     with zipfile.ZipFile(path) as archive:
         sizes = [(info.filename, info.file_size) for info in archive.infolist()]
@@ -179,7 +191,7 @@ def _open_sdist(path: Path) -> Source:
     try:
         name, version = parse_sdist_filename(path.name)
     except (InvalidSdistFilename, InvalidVersion) as error:
-        raise BadSource(f"{path} is not named as an sdist is: {error}") from error
+        raise BadSourceError(f"{path} is not named as an sdist is: {error}") from error
     _check_name(path, name)
     members, first = [], b""
     sizes: list[tuple[str, int]] = []
@@ -217,7 +229,7 @@ def _is_module(name: str) -> bool:
 
 def _check_name(path: Path, name: str) -> None:
     if name != PACKAGE:
-        raise BadSource(f"{path} is {name}, not {PACKAGE}")
+        raise BadSourceError(f"{path} is {name}, not {PACKAGE}")
 
 
 def _check_contents(
@@ -226,32 +238,34 @@ def _check_contents(
     for name, size in sizes:
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if ".." in parts or name.startswith(("/", "\\")) or (parts and parts[0].endswith(":")):
-            raise BadSource(
+            raise BadSourceError(
                 f"{path} is refused: its member {name!r} leads out of the archive (path traversal)"
             )
         if name.endswith(".py") and size > MAX_FILE:
-            raise BadSource(f"{path} is refused: its member {name} would have {size:,} bytes (a zip bomb?)")
+            raise BadSourceError(
+                f"{path} is refused: its member {name} would have {size:,} bytes (a zip bomb?)"
+            )
     total = sum(size for _, size in sizes) if total is None else total
     if total > MAX_TOTAL:
-        raise BadSource(f"{path} is refused: it would unpack to {total:,} bytes (a zip bomb?)")
+        raise BadSourceError(f"{path} is refused: it would unpack to {total:,} bytes (a zip bomb?)")
     if (len(sizes) if files is None else files) > MAX_FILES:
-        raise BadSource(f"{path} is refused: it has more than {MAX_FILES:,} members (a zip bomb?)")
+        raise BadSourceError(f"{path} is refused: it has more than {MAX_FILES:,} members (a zip bomb?)")
 
 
 def _check_version(path: Path, version: Version, members: list[Member], read: object) -> None:
     first = next((member for member in members if member.path == f"{PACKAGE}/__init__.py"), None)
     if first is None or not callable(read):
-        raise BadSource(f"{path} holds no {PACKAGE}/__init__.py")
+        raise BadSourceError(f"{path} holds no {PACKAGE}/__init__.py")
     says = _version_in(read(first), path)
     if says != version:
-        raise BadSource(f"{path} is named {version}, but its code says {says}")
+        raise BadSourceError(f"{path} is named {version}, but its code says {says}")
 
 
 def _version_in(content: bytes, path: Path) -> Version:
     match = _VERSION.search(content)
     if match is None:
-        raise BadSource(f"{path} states no __version__ in {PACKAGE}/__init__.py")
+        raise BadSourceError(f"{path} states no __version__ in {PACKAGE}/__init__.py")
     try:
         return Version(match.group(1).decode("utf-8", "replace"))
     except InvalidVersion as error:
-        raise BadSource(f"{path} states a version that is none: {error}") from error
+        raise BadSourceError(f"{path} states a version that is none: {error}") from error

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ArgumentError: A or B is neither a release nor a path.
-        BadSource: a path holds no transformers that can be read.
+        BadSourceError: a path holds no transformers that can be read.
     """
     kinds = (*DEFAULT_KINDS, "field") if arguments.fields else DEFAULT_KINDS
     try:

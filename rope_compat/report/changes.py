@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rope_compat.catalog.changes import Change
+from rope_compat.catalog.differences import Change
 from rope_compat.catalog.signature import split_parameters
 from rope_compat.report.page import Item, Page, Row, Section, Tone
 from rope_compat.report.words import counted

@@ -22,25 +22,29 @@ def is_read(path: Path) -> bool:
     return not path.name.startswith(("modeling_tf_", "modeling_flax_", "modular_", "convert_"))
 
 
-def functions_in(source: bytes, names: Collection[str] | None = None) -> dict[str, str]:
+def functions_in(source: bytes | ast.Module, names: Collection[str] | None = None) -> dict[str, str]:
     """Signature text of the functions at the top level, below conditions too; the last definition stands."""
     return {
         node.name: _signature(node)
-        for node in _definitions(ast.parse(source))
+        for node in _definitions(_tree(source))
         if isinstance(node, ast.FunctionDef) and (names is None or node.name in names)
     }
 
 
-def methods_in(source: bytes) -> dict[str, dict[str, str]]:
+def methods_in(source: bytes | ast.Module) -> dict[str, dict[str, str]]:
     """Signature text of each method, by class; of a property, its getter."""
     found: dict[str, dict[str, str]] = {}
-    for node in _definitions(ast.parse(source)):
+    for node in _definitions(_tree(source)):
         if isinstance(node, ast.ClassDef):
             methods = found[node.name] = {}
             for each in _definitions(node):
                 if isinstance(each, ast.FunctionDef) and not _sets_property(each):
                     methods[each.name] = _signature(each)
     return found
+
+
+def _tree(source: bytes | ast.Module) -> ast.Module:
+    return source if isinstance(source, ast.Module) else ast.parse(source)
 
 
 def _definitions(node: ast.AST) -> Iterator[ast.AST]:

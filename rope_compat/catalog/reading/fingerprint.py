@@ -42,6 +42,8 @@ def _write(value: object, parts: list[str]) -> None:
     if isinstance(value, ast.AnnAssign):
         assert value.value is not None  # see _code
         value = ast.Assign(targets=[value.target], value=value.value)
+    if isinstance(value, ast.JoinedStr):
+        value = ast.JoinedStr(values=list(_pieces(value.values)))
     if isinstance(value, ast.AST):
         parts.append(type(value).__name__)
         parts.append("(")
@@ -62,6 +64,21 @@ def _write(value: object, parts: list[str]) -> None:
         parts.append("]")
     else:
         parts.append(ascii(value))  # repr leaves as they are what this Python's Unicode tables call printable
+
+
+def _pieces(values: Iterable[ast.expr]) -> Iterator[ast.expr]:
+    """The pieces of an f-string, as most versions of Python have them: early 3.12 adds empty and split texts."""
+    text = ""
+    for value in values:
+        if isinstance(value, ast.Constant):
+            text += str(value.value)
+            continue
+        if text:
+            yield ast.Constant(text)
+        text = ""
+        yield value
+    if text:
+        yield ast.Constant(text)
 
 
 def _code(body: list[ast.stmt]) -> list[ast.stmt]:

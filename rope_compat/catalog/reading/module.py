@@ -11,7 +11,7 @@ from rope_compat.catalog.reading.lazy import lazy_of, offered_by
 from rope_compat.catalog.reading.names import EXPORTED, IMPORT_STRUCTURE, flow_of
 from rope_compat.catalog.reading.served import served_by
 from rope_compat.catalog.reading.targets import constructors_of, is_target_file, targets_of
-from rope_compat.catalog.reading.words import HINT
+from rope_compat.catalog.reading.words import HINT, is_rope_module
 
 __all__ = ["read_module"]
 
@@ -49,7 +49,7 @@ def read_module(source: bytes, module: str, *, is_package: bool) -> ModuleFacts:
         constructors=constructors_of(tree, names) if is_target_file(module) else {},
         uses=(),
     )
-    if not (is_target_file(module) and HINT.search(source)):
+    if not (is_target_file(module) and (HINT.search(source) or is_rope_module(module))):
         return facts
     targets = targets_of(tree, module, names, module.partition(".")[0])
     uses = uses_of(tree, module, names, targets) if targets else ()

@@ -64,7 +64,7 @@ def _document(table: Mapping[str, object], lines: Iterable[tuple[str, object]]) 
 # are places in the tables.
 
 
-def _encode_targets(runs: Runs[tuple[tuple[str, Definition], ...]]) -> bytes:
+def _encode_targets(runs: Runs) -> bytes:
     spans = {module: _spans(each) for module, each in sorted(runs.items())}
     every = [span.value for each in spans.values() for _, found in each for span in found]
     signatures = sorted({definition.signature for definition in every})
@@ -72,7 +72,7 @@ def _encode_targets(runs: Runs[tuple[tuple[str, Definition], ...]]) -> bytes:
     place = {text: index for index, text in enumerate(signatures)}
     detail_place = {detail: index for index, detail in enumerate(details)}
 
-    def entry(found: Sequence[Run[Definition]]) -> Iterator[object]:
+    def entry(found: Sequence[Run]) -> Iterator[object]:
         letter = ""
         for first, last, definition in found:
             if definition.kind != letter:
@@ -91,10 +91,10 @@ def _detail(definition: Definition) -> Detail:
 
 
 def _spans(
-    runs: Sequence[Run[tuple[tuple[str, Definition], ...]]],
-) -> list[tuple[str, list[Run[Definition]]]]:
+    runs: Sequence[Run],
+) -> list[tuple[str, list[Run]]]:
     """From runs of a module to runs of each of its names, sorted."""
-    found: dict[str, list[Run[Definition]]] = {}
+    found: dict[str, list[Run]] = {}
     for first, last, value in runs:
         for name, definition in value:
             before = found.setdefault(name, [])
@@ -113,11 +113,11 @@ def _definition(letter: str, row: Sequence[Any], table: Mapping[str, Any]) -> De
     )
 
 
-def _decode_targets(section: bytes) -> Runs[tuple[tuple[str, Definition], ...]]:
+def _decode_targets(section: bytes) -> Runs:
     document = json.loads(section)
-    runs: Runs[tuple[tuple[str, Definition], ...]] = {}
+    runs: Runs = {}
     for module, names in document["modules"].items():
-        rows: list[Run[tuple[str, Definition]]] = []
+        rows: list[Run] = []
         for name, entry in names.items():
             letter = ""
             for each in entry:
@@ -129,10 +129,10 @@ def _decode_targets(section: bytes) -> Runs[tuple[tuple[str, Definition], ...]]:
     return runs
 
 
-def _together(rows: Sequence[Run[Any]]) -> list[Run[Any]]:
+def _together(rows: Sequence[Run]) -> list[Run]:
     """From runs of single facts to runs of all facts at a time, each sorted."""
     cuts = sorted({row.first for row in rows} | {row.last + 1 for row in rows})
-    joined: list[Run[Any]] = []
+    joined: list[Run] = []
     for first, after in itertools.pairwise(cuts):
         value = tuple(sorted(row.value for row in rows if row.first <= first <= row.last))
         if value:
@@ -143,11 +143,11 @@ def _together(rows: Sequence[Run[Any]]) -> list[Run[Any]]:
 # Uses: {module: {target: [[first, last, shape, count], ...]}}; the module's own name is left out of targets.
 
 
-def _encode_uses(runs: Runs[tuple[Use, ...]]) -> bytes:
+def _encode_uses(runs: Runs) -> bytes:
     shapes = sorted({use.shape for each in runs.values() for run in each for use in run.value})
     place = {shape: index for index, shape in enumerate(shapes)}
 
-    def entry(module: str, each: Sequence[Run[tuple[Use, ...]]]) -> dict[str, list[list[int]]]:
+    def entry(module: str, each: Sequence[Run]) -> dict[str, list[list[int]]]:
         rows: dict[tuple[str, str], list[list[int]]] = {}
         for first, last, uses in each:
             for use in uses:
@@ -166,10 +166,10 @@ def _encode_uses(runs: Runs[tuple[Use, ...]]) -> bytes:
     )
 
 
-def _decode_uses(section: bytes) -> Runs[tuple[Use, ...]]:
+def _decode_uses(section: bytes) -> Runs:
     document = json.loads(section)
     shapes = document["shapes"]
-    runs: Runs[tuple[Use, ...]] = {}
+    runs: Runs = {}
     for module, targets in document["modules"].items():
         runs[module] = _together(
             [
@@ -189,13 +189,13 @@ def _decode_uses(section: bytes) -> Runs[tuple[Use, ...]]:
 # what differs from the run before. A key is the letter of the kind, and after it the place of the condition.
 
 
-def _encode_names(runs: Runs[tuple[Name, ...]]) -> bytes:
+def _encode_names(runs: Runs) -> bytes:
     conditions = sorted(
         {name.condition for each in runs.values() for run in each for name in run.value} - {""}
     )
     place = {condition: index for index, condition in enumerate(conditions)}
 
-    def entry(each: Sequence[Run[tuple[Name, ...]]]) -> Iterator[list[object]]:
+    def entry(each: Sequence[Run]) -> Iterator[list[object]]:
         before: frozenset[Name] = frozenset()
         for first, last, value in each:
             now = frozenset(value)
@@ -213,14 +213,14 @@ def _encode_names(runs: Runs[tuple[Name, ...]]) -> bytes:
     )
 
 
-def _decode_names(text: bytes) -> Runs[tuple[Name, ...]]:
+def _decode_names(text: bytes) -> Runs:
     document = json.loads(text)
     return {
         module: list(_names(rows, document["conditions"])) for module, rows in document["modules"].items()
     }
 
 
-def _names(rows: Sequence[Any], conditions: Sequence[str]) -> Iterator[Run[tuple[Name, ...]]]:
+def _names(rows: Sequence[Any], conditions: Sequence[str]) -> Iterator[Run]:
     """The runs of one module's names."""
     now: dict[str, Name] = {}
     for first, last, groups, *gone in rows:

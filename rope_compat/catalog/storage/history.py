@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from packaging.version import Version
 
@@ -19,23 +19,23 @@ __all__ = ["History", "Run", "Runs", "Timeline"]
 Value = TypeVar("Value")
 
 
-class Run(NamedTuple, Generic[Value]):
+class Run(NamedTuple):
     """Builds ``first`` to ``last`` (places in the list of builds, both included) with equal facts."""
 
     first: int
     last: int
-    value: Value
+    value: Any  # Python 3.10 has no generic named tuples
 
 
-Runs = dict[str, list[Run[Value]]]
+Runs = dict[str, list[Run]]
 """The runs of each module, in order; builds without the module are in none."""
 
 
 class Timeline(Generic[Value]):
     """The runs of all modules, for one kind of facts."""
 
-    def __init__(self, runs: Runs[Value] | None = None) -> None:
-        self.runs: Runs[Value] = runs or {}
+    def __init__(self, runs: Runs | None = None) -> None:
+        self.runs: Runs = runs or {}
         self._same: dict[Value, Value] = {}
 
     def insert(self, place: int, facts: Mapping[str, Value]) -> None:
@@ -72,7 +72,7 @@ class Timeline(Generic[Value]):
         }
 
 
-def _make_room(run: Run[Value], place: int) -> Iterable[Run[Value]]:
+def _make_room(run: Run, place: int) -> Iterable[Run]:
     if run.first >= place:
         return (Run(run.first + 1, run.last + 1, run.value),)
     if run.last < place:
@@ -80,8 +80,8 @@ def _make_room(run: Run[Value], place: int) -> Iterable[Run[Value]]:
     return Run(run.first, place - 1, run.value), Run(place + 1, run.last + 1, run.value)
 
 
-def _joined(runs: Iterable[Run[Value]]) -> list[Run[Value]]:
-    joined: list[Run[Value]] = []
+def _joined(runs: Iterable[Run]) -> list[Run]:
+    joined: list[Run] = []
     for run in runs:
         if joined and joined[-1].last == run.first - 1 and joined[-1].value == run.value:
             joined[-1] = Run(joined[-1].first, run.last, run.value)
@@ -103,14 +103,14 @@ class History:
     def __init__(
         self,
         builds: Iterable[str] = (),
-        targets: Runs[tuple[tuple[str, Definition], ...]] | None = None,
-        uses: Runs[tuple[Use, ...]] | None = None,
-        names: Runs[tuple[Name, ...]] | None = None,
+        targets: Runs | None = None,
+        uses: Runs | None = None,
+        names: Runs | None = None,
     ) -> None:
         self.builds = list(builds)
-        self.targets = Timeline(targets)
-        self.uses = Timeline(uses)
-        self.names = Timeline(names)
+        self.targets: Timeline[tuple[tuple[str, Definition], ...]] = Timeline(targets)
+        self.uses: Timeline[tuple[Use, ...]] = Timeline(uses)
+        self.names: Timeline[tuple[Name, ...]] = Timeline(names)
 
     def add(self, facts: ReleaseFacts) -> None:
         """Add a build, in the place of one with the same version if there is one."""

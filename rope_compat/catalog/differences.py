@@ -162,7 +162,7 @@ def _differences(old: Definition, new: Definition) -> Iterator[tuple[str, str]]:
     for kind, first, second in (
         ("bases changed", old.bases, new.bases),
         ("decorators changed", old.decorators, new.decorators),
-        ("condition changed", (old.condition,), (new.condition,)),
+        ("condition changed", tuple(filter(None, [old.condition])), tuple(filter(None, [new.condition]))),
     ):
         if first != second:
             yield kind, f"{', '.join(first) or 'none'} to {', '.join(second) or 'none'}"
