@@ -15,7 +15,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-IN_WHEEL = ("rope_compat/py.typed", "rope_compat/_version.py", "rope_compat/catalog/data/transformers.catalog")
+IN_WHEEL = (
+    "rope_compat/py.typed",
+    "rope_compat/_version.py",
+    "rope_compat/catalog/data/transformers.catalog",
+)
 IN_SDIST = (
     *IN_WHEEL,
     "LICENSE",

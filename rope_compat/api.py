@@ -184,8 +184,12 @@ def adapt(function: Callable[..., Any], target: str, *, written_for: str | None 
     target = target if ":" in target else f"{getattr(function, '__module__', '') or ''}:{target}"
     family = target.partition(":")[2]
     if family not in FAMILIES:
+        from .catalog import explain
+
+        known = explain(*target.split(":", 1))
+        about = f" (known of it: {known}, which rope_compat does not adapt)" if known else ""
         raise ArgumentError(
-            f"target={target!r}: expected module:name, with one of the names {', '.join(FAMILIES)}"
+            f"target={target!r}: expected module:name, with one of the names {', '.join(FAMILIES)}{about}"
         )
     options = Options(read_written_for(written_for), _installed("ignore"), Selection(None))
     try:

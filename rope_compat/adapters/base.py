@@ -29,7 +29,8 @@ class Context:
         release: the installed transformers, for messages; None when unknown.
         written_for: the release that the calling code was written for, if the user said so.
         is_library: the function is the library's own, not a user's replacement.
-        history: signatures that the target had, over all releases.
+        history: first and last release of each signature that the target had, and the signature.
+        removed_in: the first release without it; None where it is still there.
         signature_written_for: the signature that it had in the release `written_for`.
     """
 
@@ -37,7 +38,8 @@ class Context:
     release: str | None = None
     written_for: Version | None = None
     is_library: bool = True
-    history: tuple[str, ...] = ()
+    history: tuple[tuple[str, str, str], ...] = ()
+    removed_in: str | None = None
     signature_written_for: str | None = None
 
     @property
@@ -53,12 +55,12 @@ class Context:
     @property
     def had_offset(self) -> bool:
         """GPT-NeoX-Japanese to 4.44.2: an int after sin may be an offset into rank-4 tables."""
-        return any("offset" in signature for signature in self.history)
+        return any("offset" in signature for _, _, signature in self.history)
 
     @property
     def had_single(self) -> bool:
         """ESM to 5.5.4, GLM-MoE-DSA to 5.10.4 and the Gemma 3n family rotate one tensor a call."""
-        return any(signature.startswith("(x,") for signature in self.history)
+        return any(signature.startswith("(x,") for _, _, signature in self.history)
 
 
 @dataclass(slots=True)
@@ -139,7 +141,14 @@ def misfit(info: AdapterInfo, why: str) -> LayoutError:
 def _forms(info: AdapterInfo) -> str:
     where = f"transformers {info.context.release}" if info.context.release else "the installed transformers"
     title = f"native form in {where}" if info.native is not None else "form of the restored function"
+    if info.context.removed_in is not None:
+        title += f", which was removed in {info.context.removed_in}"
     lines = [f"  {title}:", f"    {info.native_signature}"]
     if info.forms:
-        lines += ["  other forms that rope_compat takes here:", describe_forms(info.forms)]
+        lines += [
+            "  other forms that rope_compat takes here:",
+            describe_forms(info.forms, info.context.history),
+        ]
+    if info.context.history:
+        lines.append(f"  all forms that it has had: rope-compat history {info.context.target}")
     return "\n".join(lines)

@@ -66,7 +66,18 @@ FREQS = CallForm(
 )
 
 
-def describe_forms(forms: tuple[CallForm, ...]) -> str:
-    """Lay `forms` out, one a line, for an error message."""
+def describe_forms(forms: tuple[CallForm, ...], history: tuple[tuple[str, str, str], ...] = ()) -> str:
+    """Lay `forms` out, one a line, for an error message.
+
+    ``history``: first and last release of each signature that the target has had. Where one of them is a
+    form's, its releases are shown; those of the record say where other modules had the form.
+    """
     width = max((len(form.signature) for form in forms), default=0)
-    return "\n".join(f"    {form.signature:<{width}}  {form.releases}: {form.meaning}" for form in forms)
+    return "\n".join(
+        f"    {form.signature:<{width}}  {_releases(form, history)}: {form.meaning}" for form in forms
+    )
+
+
+def _releases(form: CallForm, history: tuple[tuple[str, str, str], ...]) -> str:
+    here = [f"{first} to {last}" for first, last, signature in history if signature == form.signature]
+    return ", ".join(here) or form.releases

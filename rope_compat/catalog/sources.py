@@ -75,7 +75,7 @@ class Source:
     members: tuple[Member, ...]
 
     def read(self, members: tuple[Member, ...]) -> Iterator[bytes]:
-        """The contents of some members, in order. Raises `BadSourceError` when one cannot be read any more."""
+        """The contents of some members, in order. Raises `BadSourceError` when one cannot be read."""
         try:
             if self.path.is_dir():
                 yield from (Path(member.where).read_bytes() for member in members)

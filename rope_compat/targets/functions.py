@@ -125,7 +125,8 @@ def context_for(target: str, options: Options, *, is_library: bool) -> Any:
         release=options.release,
         written_for=written,
         is_library=is_library,
-        history=tuple(span.signature for span in catalog.spans(module, name)),
+        history=tuple(catalog.spans(module, name)),
+        removed_in=catalog.removed_in(module, name) if is_library else None,
         signature_written_for=_signature_at(module, name, written),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from .. import catalog
 from ..patching.edits import MISSING, Assign, Edit, Resolve, Skip
 from ..patching.references import namespace
 from .functions import Options, context_for
@@ -58,7 +59,7 @@ class RestoreRule:
                 lambda: self.make(context),
                 key,
                 self.name,
-                "restored; " + self.shim.note,
+                f"restored, removed in {catalog.removed_in(self.module, self.attribute)}; {self.shim.note}",
             )
         elif getattr(value, "__module__", None) != self.module:
             yield Skip(

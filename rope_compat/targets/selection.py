@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from .. import catalog
 from ..errors import ArgumentError
+from .names import NAMES
 
 __all__ = ["Selection"]
 
@@ -33,12 +34,20 @@ class Selection:
             raise ArgumentError(f"targets takes strings, not {pattern!r}")
         if pattern.partition(":")[0].partition(".")[0] in _PACKAGES:
             return
-        if not any(_fits(pattern, module, name) for module, name in catalog.targets()):
+        if any(_fits(pattern, module, name) for module, name in catalog.functions(NAMES)):
+            return
+        others = catalog.targets(pattern)
+        if others:
+            module, name = others[-1]
             raise ArgumentError(
-                f"targets={pattern!r} is neither a package ({', '.join(_PACKAGES)}) nor a name or "
-                'pattern of a known target. Examples: "apply_rotary_pos_emb_flashatt", '
-                '"*.modeling_llama:*", "transformers"'
+                f"targets={pattern!r}: rope_compat does not adapt {module}:{name} "
+                f"({catalog.explain(module, name)}), only {', '.join(NAMES)}"
             )
+        raise ArgumentError(
+            f"targets={pattern!r} is neither a package ({', '.join(_PACKAGES)}) nor a name or "
+            'pattern of a known target. Examples: "apply_rotary_pos_emb_flashatt", '
+            '"*.modeling_llama:*", "transformers"'
+        )
 
 
 def _fits(pattern: str, module: str, name: str) -> bool:

@@ -67,7 +67,7 @@ def _write(value: object, parts: list[str]) -> None:
 
 
 def _pieces(values: Iterable[ast.expr]) -> Iterator[ast.expr]:
-    """The pieces of an f-string, as most versions of Python have them: early 3.12 adds empty and split texts."""
+    """The pieces of an f-string as most versions of Python have them: early 3.12 adds empty texts."""
     text = ""
     for value in values:
         if isinstance(value, ast.Constant):
