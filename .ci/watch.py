@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rope_compat.catalog import store
-from rope_compat.catalog.compare import compare, facts_at, side_of
+from rope_compat.catalog.compare import compare, side_at, side_of
 from rope_compat.catalog.differences import Change, Side
 from rope_compat.catalog.update import update
 from rope_compat.cli import progress_bytes
@@ -59,10 +59,10 @@ def _sections(options: argparse.Namespace) -> Iterator[tuple[str, bool]]:
         yield f"The package index has nothing newer than {known.releases[-1]}.", False
     for release in added:
         before = known.releases[known.releases.index(release) - 1]
-        yield _section(Side(before, facts_at(known, before)), Side(release, facts_at(known, release)))
+        yield _section(side_at(known, before), side_at(known, release))
     if options.main is not None:
         newest = known.releases[-1]
-        yield _section(Side(newest, facts_at(known, newest)), side_of(str(options.main)))
+        yield _section(side_at(known, newest), side_of(str(options.main)))
 
 
 def _section(before: Side, after: Side) -> tuple[str, bool]:

@@ -13,8 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from rope_compat import catalog
-from rope_compat.catalog.compare import compare, facts_at
-from rope_compat.catalog.differences import Change, Side
+from rope_compat.catalog.compare import compare, side_at
+from rope_compat.catalog.differences import Change
 from rope_compat.catalog.store import catalog as opened
 from rope_compat.cli.main import main as rope_compat
 
@@ -100,8 +100,8 @@ def releases_table() -> str:
     ]
     quiet = 0
     for before, after in pairwise(known.releases):
-        found = compare(Side(before, facts_at(known, before)), Side(after, facts_at(known, after)))
-        own = [change for change in found if not change.is_contract and change.kind != "object added"]
+        found = compare(side_at(known, before), side_at(known, after))
+        own = [change for change in found if not change.is_carrier and change.kind != "object added"]
         if not own:
             quiet += 1
             continue

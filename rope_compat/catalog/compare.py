@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rope_compat.catalog.differences import Change, Facts, Side, changes_between
-from rope_compat.catalog.model import DEFAULT_KINDS
+from rope_compat.catalog.differences import DIFF_KINDS, Change, Side, changes_between
 from rope_compat.catalog.query import release_for
 from rope_compat.catalog.reading.facts import Definition
 from rope_compat.catalog.sources import BadSourceError
 from rope_compat.catalog.store import Catalog, catalog
 
-if TYPE_CHECKING:
-    from rope_compat.catalog.reading.release import ReleaseFacts
-
-__all__ = ["changes", "compare", "facts_at", "side_of"]
+__all__ = ["changes", "compare", "side_at", "side_of"]
 
 
 def changes(
-    before: str, after: str, *, pattern: str = "*", kinds: Iterable[str] = DEFAULT_KINDS
+    before: str, after: str, *, pattern: str = "*", kinds: Iterable[str] = DIFF_KINDS
 ) -> list[Change]:
     """What changed in the RoPE API from one release to another, those changes first that break most callers.
 
@@ -37,7 +32,7 @@ def changes(
 
 
 def compare(
-    before: Side, after: Side, *, pattern: str = "*", kinds: Iterable[str] = DEFAULT_KINDS
+    before: Side, after: Side, *, pattern: str = "*", kinds: Iterable[str] = DIFF_KINDS
 ) -> list[Change]:
     """`changes`, of sides that have been looked up."""
     known = catalog()
@@ -49,13 +44,13 @@ def side_of(what: str) -> Side:
     """A release of the catalog, what lies at a path, or what is installed. Raises as `changes`."""
     known = catalog()
     if what == "installed":
-        return Side(*_harvested(_installed()))
+        return _harvested(_installed())
     if what not in known.order and Path(what).exists():
-        return Side(*_harvested(Path(what)))
+        return _harvested(Path(what))
     from packaging.version import InvalidVersion
 
     if what in known.order:
-        return Side(what, facts_at(known, what))
+        return side_at(known, what)
     try:
         version = release_for(what)
     except InvalidVersion:
@@ -63,13 +58,18 @@ def side_of(what: str) -> Side:
             f"{what!r} is neither a release that the catalog knows ({known.releases[0]} to "
             f"{known.releases[-1]}) nor an existing path"
         ) from None
-    return Side(version, facts_at(known, version))
+    return side_at(known, version)
 
 
-def facts_at(known: Catalog, build: str) -> Facts:
-    """The targets of one build, by module."""
+def side_at(known: Catalog, build: str) -> Side:
+    """One build of a catalog."""
     place = known.order[build]
-    return {
+
+    def has(module: str, name: str) -> bool:
+        spans = known.name_spans(module, name)
+        return any(known.order[span.first] <= place <= known.order[span.last] for span in spans)
+
+    facts = {
         module: [
             (name, Definition(*each[2:]))
             for name in known.names(module)
@@ -78,6 +78,7 @@ def facts_at(known: Catalog, build: str) -> Facts:
         ]
         for module in known.modules()
     }
+    return Side(build, facts, has)
 
 
 def _installed() -> Path:
@@ -87,8 +88,14 @@ def _installed() -> Path:
     return Path(spec.origin).parent
 
 
-def _harvested(path: Path) -> tuple[str, Facts]:
+def _harvested(path: Path) -> Side:
     from rope_compat.catalog.harvest import harvest
 
-    read: ReleaseFacts = harvest(path)
-    return read.version, read.targets
+    read = harvest(path)
+
+    def has(module: str, name: str) -> bool:
+        return (
+            any(each.name == name for each in read.names.get(module, ())) or f"{module}.{name}" in read.names
+        )
+
+    return Side(read.version, read.targets, has)

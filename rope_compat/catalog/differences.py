@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from rope_compat.catalog.model import DEFAULT_KINDS, Target
@@ -12,7 +12,7 @@ from rope_compat.catalog.reading.facts import Definition
 from rope_compat.catalog.reading.words import is_parameter_name
 from rope_compat.catalog.signature import arguments_of
 
-__all__ = ["KINDS", "Change", "Facts", "Side", "changes_between"]
+__all__ = ["DIFF_KINDS", "KINDS", "Change", "Facts", "Side", "changes_between"]
 
 #: Every kind of change: those that break callers first.
 KINDS = (
@@ -36,15 +36,22 @@ KINDS = (
 )
 _POSITION = "position_ids"
 
+#: The kinds of targets that are compared unless others are asked for.
+DIFF_KINDS = (*DEFAULT_KINDS, "carrier")
+
 Facts = Mapping[str, Iterable[tuple[str, Definition]]]
 """Targets by module: of one build, as `rope_compat.catalog.reading.release.ReleaseFacts` has them."""
 
 
 class Side(NamedTuple):
-    """One of the two builds that are compared."""
+    """One of the two builds that are compared.
+
+    ``has`` tells whether a name can be imported from a module there.
+    """
 
     version: str
     facts: Facts
+    has: Callable[[str, str], bool] = lambda module, name: True
 
 
 class Change(NamedTuple):
@@ -52,12 +59,12 @@ class Change(NamedTuple):
 
     Attributes:
         target: what changed.
-        object_kind: ``function``, ``class``, ``method``, ``mapping`` or ``field``.
+        object_kind: ``function``, ``class``, ``method``, ``mapping``, ``field`` or ``carrier``.
         kind: one of `KINDS`.
         detail: the parameter, key or text concerned; empty where `kind` says it all.
         before, after: the signatures; None where the target is not there.
         calls: at how many places transformers' own code called the target before.
-        is_contract: the target is not RoPE's own, but carries what is (attention, decoder layers).
+        is_carrier: the target is not RoPE's own, but takes or computes something of RoPE (attention).
     """
 
     target: Target
@@ -67,7 +74,7 @@ class Change(NamedTuple):
     before: str | None
     after: str | None
     calls: int
-    is_contract: bool
+    is_carrier: bool
 
 
 def changes_between(
@@ -75,14 +82,14 @@ def changes_between(
     after: Side,
     *,
     pattern: str = "*",
-    kinds: Iterable[str] = DEFAULT_KINDS,
+    kinds: Iterable[str] = DIFF_KINDS,
     calls: Mapping[str, int] | None = None,
 ) -> list[Change]:
     """Every difference between two builds, those that break most callers first.
 
-    What comes or goes with a class is not told on its own. Of targets that are not RoPE's own (attention's
-    ``forward``) only what concerns RoPE is told: parameters that carry it, and classes that are gone.
-    ``calls``: at how many places each target is called in the earlier build.
+    What comes or goes with a class is not told on its own. Of carriers (attention's ``forward``) only what
+    concerns RoPE is told: parameters that carry it, and functions and classes that are gone. ``calls``: at
+    how many places each target is called in the earlier build.
     """
     wanted = frozenset(kinds)
     old, new = _by_target(before.facts), _by_target(after.facts)
@@ -92,9 +99,11 @@ def changes_between(
         if fits(target, pattern)
         for change in _compare(target, old.get(target), new.get(target))
         if change.object_kind in wanted
-        and not (change.is_contract and not _concerns_rope(change))
+        and not (change.is_carrier and not _concerns_rope(change))
         and not _goes_with_class(change, old, new)
     ]
+    if "carrier" in wanted:
+        found += [each for each in _gone_with_carriers(old, new, after) if fits(each.target, pattern)]
     counts = calls or {}
     counted = [change._replace(calls=counts.get(str(change.target), 0)) for change in found]
     return sorted(counted, key=lambda each: (KINDS.index(each.kind), -each.calls, each.target))
@@ -112,6 +121,18 @@ def _by_target(facts: Facts) -> Definitions:
     }
 
 
+def _gone_with_carriers(old: Definitions, new: Definitions, after: Side) -> Iterator[Change]:
+    """Functions and classes that carried something of RoPE, and cannot be imported any more."""
+    gone = {
+        Target(target.module, target.name.partition(".")[0]): "class" if "." in target.name else "function"
+        for target, definition in old.items()
+        if definition.kind == "carrier" and target not in new
+    }
+    for target, kind in sorted(gone.items()):
+        if (target not in old or old[target].kind == "carrier") and not after.has(*target):
+            yield Change(target, kind, "object removed", "", None, None, 0, True)
+
+
 def _goes_with_class(change: Change, old: Definitions, new: Definitions) -> bool:
     owner = Target(change.target.module, change.target.name.rpartition(".")[0])
     if not owner.name or change.kind not in {"object removed", "object added"}:
@@ -124,8 +145,6 @@ def _compare(target: Target, old: Definition | None, new: Definition | None) -> 
         return
     some = new or old
     assert some is not None
-    # Only signatures are kept of what is not RoPE's own.
-    contract = some.kind in {"method", "class"} and not some.body
 
     def change(kind: str, detail: str = "") -> Change:
         return Change(
@@ -136,7 +155,7 @@ def _compare(target: Target, old: Definition | None, new: Definition | None) -> 
             old.signature if old else None,
             new.signature if new else None,
             0,
-            contract,
+            some.kind == "carrier",
         )
 
     if new is None:
@@ -232,7 +251,6 @@ def _parameters(old: ast.arguments, new: ast.arguments) -> Iterator[tuple[str, s
 
 
 def _concerns_rope(change: Change) -> bool:
-    if change.kind == "object removed" and change.object_kind == "class":
-        return True  # code imports, subclasses and replaces LlamaFlashAttention2
+    """Whether a change of a carrier is one of RoPE. That it has come or gone is told with its class."""
     name = change.detail.partition(":")[0].partition("=")[0]
     return change.kind.startswith(("parameter", "default")) and (is_parameter_name(name) or name == _POSITION)

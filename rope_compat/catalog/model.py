@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["CONTRACT", "DEFAULT_KINDS", "Caller", "Generation", "NameSpan", "Span", "Target"]
+__all__ = ["DEFAULT_KINDS", "OTHER_KINDS", "Caller", "Generation", "NameSpan", "Span", "Target"]
 
 #: What `targets` answers with unless it is told otherwise, in the order in which it is shown.
 DEFAULT_KINDS = ("function", "class", "method", "mapping")
 
-#: Role of a method, or a class, that is not RoPE's own but carries or calls what is: attention and the like.
-CONTRACT = "contract"
+#: What else there is; see `Generation`.
+OTHER_KINDS = ("field", "carrier", "reexport")
 
 
 class Target(NamedTuple):
@@ -35,7 +35,9 @@ class Generation(NamedTuple):
     """Consecutive releases, both ends included, in which a target was the same.
 
     Attributes:
-        kind: ``function``, ``class``, ``method``, ``mapping``, ``field`` or ``reexport``.
+        kind: ``function``, ``class``, ``method``, ``mapping``, ``field``, ``reexport``, or ``carrier``: a
+            function or method that is not RoPE's own, in the releases in which it takes or computes something
+            of RoPE, such as attention's ``forward``.
         signature: parameters with their defaults as source, without annotations. Of a class, those of its
             constructor without ``self``, own or inherited; of a mapping its keys; of a field of a
             configuration its default; of a re-export the ``module:name`` that it leads to.

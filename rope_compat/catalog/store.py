@@ -57,19 +57,11 @@ class Catalog:
         """What a target has been, oldest first; empty where no build has it."""
         return tuple(self._generations(self._entry(module).get(name, ())))
 
-    def is_contract(self, module: str, name: str) -> bool:
-        """Whether a target is not RoPE's own, but a class or method that carries what is (attention)."""
-        # Only signatures are kept of these.
-        known = self.generations(module, name)
-        return any(each.kind in {"class", "method"} for each in known) and not any(
-            each.body for each in known
-        )
-
     @staticmethod
     def kind_of(entry: list[Any]) -> str:
-        """The kind that a target had last; ``reexport`` only where no build defines it."""
-        letters = [each for each in entry if isinstance(each, str)]
-        return KINDS[next((each for each in reversed(letters) if each != "r"), "r")]
+        """The kind that a target had last; ``carrier`` and ``reexport`` only where no build defines it."""
+        letters = [each for each in reversed(entry) if isinstance(each, str)]
+        return KINDS[min(letters, key="kr".find)]
 
     def _generations(self, entry: Any) -> Iterator[Generation]:
         kind = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rope_compat.catalog.compare import compare, side_of
-from rope_compat.catalog.model import DEFAULT_KINDS
+from rope_compat.catalog.differences import DIFF_KINDS
 from rope_compat.errors import ArgumentError
 from rope_compat.report import changes as pages
 from rope_compat.report.json import show_json
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         ArgumentError: A or B is neither a release nor a path.
         BadSourceError: a path holds no transformers that can be read.
     """
-    kinds = (*DEFAULT_KINDS, "field") if arguments.fields else DEFAULT_KINDS
+    kinds = (*DIFF_KINDS, "field") if arguments.fields else DIFF_KINDS
     try:
         before, after = side_of(arguments.before), side_of(arguments.after)
     except ValueError as error:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from rope_compat.catalog.model import DEFAULT_KINDS, Target
+from rope_compat.catalog.model import DEFAULT_KINDS, OTHER_KINDS, Target
 from rope_compat.catalog.query import targets
 from rope_compat.catalog.store import catalog
 from rope_compat.errors import ArgumentError
@@ -21,7 +21,6 @@ __all__ = ["NAME", "SUMMARY", "configure", "run"]
 NAME = "history"
 SUMMARY = "how one target's API changed over all releases, or how a family of targets did"
 
-_OTHER_KINDS = ("field", "reexport")
 _SUGGESTIONS = 5
 
 
@@ -36,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind",
         action="append",
-        choices=(*DEFAULT_KINDS, *_OTHER_KINDS),
+        choices=(*DEFAULT_KINDS, *OTHER_KINDS),
         help=f"what to look for; may be repeated (default: {', '.join(DEFAULT_KINDS)}; "
         "if none fits, the others)",
     )
@@ -96,7 +95,7 @@ def _document(timeline: Timeline, form: str) -> str:
 
 def _find(pattern: str, kinds: Sequence[str] | None) -> tuple[list[History], bool]:
     """What fits, sorted, and whether it is but importable names. Raises `ArgumentError` where nothing is."""
-    for wanted in [kinds] if kinds else [DEFAULT_KINDS, _OTHER_KINDS]:
+    for wanted in [kinds] if kinds else [DEFAULT_KINDS, OTHER_KINDS]:
         found = targets(pattern, kinds=wanted)
         if found:
             return [of_target(each) for each in found], False
@@ -110,7 +109,7 @@ def _left_out(pattern: str, found: Sequence[History]) -> str:
     """That other modules, which define nothing, have it too."""
     others = {each.module for each in targets(pattern, kinds=["reexport"])}
     others -= {each.target.module for each in found}
-    if not others or found[0].kind in _OTHER_KINDS:
+    if not others or found[0].kind in OTHER_KINDS:
         return ""
     return f"{counted(len(others), 'more module')} only re-exported it; --kind reexport shows where from."
 
@@ -132,7 +131,7 @@ def _nothing(pattern: str, kinds: Sequence[str] | None) -> str:
     text = f"nothing fits {pattern!r} in transformers {releases[0]} to {releases[-1]}"
     if kinds:
         text = f"no {' or '.join(kinds)} fits {pattern!r} in transformers {releases[0]} to {releases[-1]}"
-        others = {kind for kind in (*DEFAULT_KINDS, *_OTHER_KINDS) if targets(pattern, kinds=[kind])}
+        others = {kind for kind in (*DEFAULT_KINDS, *OTHER_KINDS) if targets(pattern, kinds=[kind])}
         if others:
             return f"{text}; leave out --kind: it fits a {' and a '.join(sorted(others))}"
     close = _close(pattern)

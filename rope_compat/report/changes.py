@@ -158,7 +158,7 @@ def _name(change: Change) -> str:
     if change.object_kind == "function" or change.object_kind == "mapping":
         return name
     owner, _, method = name.rpartition(".")
-    sort = "attention and layers" if change.is_contract else "rotary classes"
+    sort = "attention and layers" if change.is_carrier else "rotary classes"
     return f"{method} of {sort}" if owner else f"constructor of {sort}"
 
 

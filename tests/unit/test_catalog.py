@@ -26,7 +26,7 @@ PLAIN = "apply_rotary_pos_emb"
 VISION = "apply_rotary_pos_emb_vision"
 FLASHATT = "apply_rotary_pos_emb_flashatt"
 
-KINDS = ("function", "class", "method", "mapping", "field", "reexport")
+KINDS = ("function", "class", "method", "mapping", "field", "carrier", "reexport")
 TARGETS = catalog.targets(kinds=KINDS)
 
 

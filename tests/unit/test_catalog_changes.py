@@ -88,10 +88,20 @@ def test_methods_that_go_with_their_class_are_not_told_apart() -> None:
 
 
 def test_of_attention_only_what_concerns_rope_is_told() -> None:
-    before = Definition("method", "(self, x, position_embeddings=None, layer_idx=1)")
-    after = Definition("method", "(self, x, position_embeddings, other=1)")
+    before = Definition("carrier", "(self, x, position_embeddings=None, layer_idx=1)")
+    after = Definition("carrier", "(self, x, position_embeddings, other=1)")
     found = changes_between(side("1", A__forward=before), side("2", A__forward=after))
     assert [(c.kind, c.detail) for c in found] == [("parameter made required", "position_embeddings")]
+    assert changes_between(side("1"), side("2", A__forward=after)) == []
+
+
+def test_attention_classes_are_told_when_they_are_gone_and_not_when_they_stop_carrying() -> None:
+    before = side(
+        "1", A__forward=Definition("carrier", "(self, x)"), f=Definition("carrier", "(x, rotary_emb)")
+    )
+    assert changes_between(before, side("2")) == []
+    gone = changes_between(before, Side("2", {}, lambda module, name: name == "f"))
+    assert [(c.target.name, c.object_kind, c.kind) for c in gone] == [("A", "class", "object removed")]
 
 
 def test_most_callers_first_among_changes_of_one_kind() -> None:
@@ -126,8 +136,8 @@ def test_a_release_equals_itself_and_the_way_back_is_the_way_there(pair: tuple[s
     before, after = pair
     assert catalog.changes(before, before) == []
     there, back = catalog.changes(before, after), catalog.changes(after, before)
-    assert {c.target for c in there if c.kind == "object removed" and not c.is_contract} == {
-        c.target for c in back if c.kind == "object added" and not c.is_contract
+    assert {c.target for c in there if c.kind == "object removed" and not c.is_carrier} == {
+        c.target for c in back if c.kind == "object added" and not c.is_carrier
     }
     assert all(change.kind in KINDS for change in there)
 
@@ -158,7 +168,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Other code under the same signature" in capsys.readouterr().out
     assert main(["diff", "4.49", "4.49.0"]) == 0
     assert "no change" in capsys.readouterr().out
-    assert main(["diff", "--json", "4.52.4", "4.53.0", "--target", "*flashatt"]) == 1
+    assert main(["diff", "--json", "4.52.4", "4.53.0", "--target", "apply_rotary_pos_emb_flashatt"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["from"], document["to"]) == ("4.52.4", "4.53.0")
     assert document["changes"] == [
@@ -233,5 +243,5 @@ def test_changes_are_of_a_shape() -> None:
         "before",
         "after",
         "calls",
-        "is_contract",
+        "is_carrier",
     )

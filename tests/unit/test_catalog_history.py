@@ -20,7 +20,7 @@ VERSIONS = ["4.9.0", "4.28.0", "4.28.1", "4.100.0", "5.0.0.dev0+g1", "5.0.0", "5
 signatures = st.sampled_from(["(q)", "(q, k)", '(q, mode="a, b")', "()"])
 definitions = st.builds(
     Definition,
-    st.sampled_from(["function", "class", "method", "mapping", "field", "reexport"]),
+    st.sampled_from(["function", "class", "method", "mapping", "field", "carrier", "reexport"]),
     signatures,
     st.sampled_from(["", "abcdefgh", "ABCDEFGH"]),
     st.sampled_from([(), ("no_grad()",)]),

@@ -26,8 +26,8 @@ class Definition(NamedTuple):
     """One target as one release defines it.
 
     Attributes:
-        kind: ``function``, ``class``, ``method``, ``mapping``, ``field`` (of a configuration class) or
-            ``reexport``.
+        kind: ``function``, ``class``, ``method``, ``mapping``, ``field`` (of a configuration class),
+            ``reexport``, or ``carrier`` (not RoPE's own, but takes or computes something of RoPE).
         signature: what `rope_compat.catalog.signature.text_of` gives. Of a class, that of its constructor
             without ``self``; of a mapping, its keys; of a field, its default; of a re-export, its origin.
         body: fingerprint of the code, see `rope_compat.catalog.reading.fingerprint`; empty where none is

@@ -3,17 +3,16 @@
 What counts, in modules that are not of TensorFlow or Flax, not weight conversion scripts, and not
 ``modular_*`` sources (the ``modeling_*`` files are generated from these, and nothing imports them):
 
-- functions whose name belongs to RoPE, or that take cos and sin, rotary angles or a rotary module, and
-  ``create_sinusoidal_positions`` where it stands beside such functions (GPT-J, CodeGen);
-- classes whose name belongs to RoPE, and `IdeficsEmbedding` and the like, which make ``inv_freq`` beside such
-  functions, with every method that they define themselves;
-- methods of other classes by the same criteria, such as ``get_rope_index`` and, in modules that define or
-  import
-  something of RoPE, attention's ``forward(..., position_embeddings)``; with ``__init__`` and ``forward`` of
-  the classes around them;
+- functions whose name belongs to RoPE;
+- classes whose name belongs to RoPE, with every method that they define themselves;
+- methods of other classes whose name does, such as ``get_rope_index``;
 - dictionaries whose name belongs to RoPE, with their keys;
 - everything in ``modeling_rope_utils``;
 - names of the above that a module imports from another module of the package.
+
+Names decide, and nothing else, so that a target is one in every release that has it, and its spans are those
+in which it exists. What code does is kept apart, as *carriers*: other functions and methods, in the releases
+in which they take or compute something of RoPE, such as attention's ``forward(..., position_embeddings)``.
 """
 
 from __future__ import annotations
@@ -28,14 +27,20 @@ from rope_compat.catalog.reading.words import (
     is_parameter_name,
     is_rope_module,
     is_rotary_name,
-    words,
 )
 from rope_compat.catalog.signature import text_of
 
 __all__ = ["constructors_of", "is_target_file", "targets_of", "top_level"]
 
 _NOT_TORCH = ("modeling_tf_", "modeling_flax_", "modular_", "convert_", "diff_")
-_CONTRACT = ("__init__", "forward")
+#: GPT-J's and CodeGen's function for the tables, and Idefics' rotary class.
+_OTHER_TARGETS = frozenset(
+    {
+        "transformers.models.gptj.modeling_gptj:create_sinusoidal_positions",
+        "transformers.models.codegen.modeling_codegen:create_sinusoidal_positions",
+        "transformers.models.idefics.modeling_idefics:IdeficsEmbedding",
+    }
+)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -67,19 +72,17 @@ def targets_of(
     found: dict[str, Definition] = {}
     others: list[Function | ast.ClassDef] = []
     for statement in top_level(tree.body):
-        if isinstance(statement, _FUNCTIONS):
-            if everything or is_function_name(statement.name) or _has_rotary_parameter(statement):
-                found[statement.name] = _function(statement, "function")
-            else:
+        if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
+            is_class = isinstance(statement, ast.ClassDef)
+            named = is_rotary_name(statement.name) if is_class else is_function_name(statement.name)
+            if not (everything or named or f"{module}:{statement.name}" in _OTHER_TARGETS):
                 others.append(statement)
-        elif isinstance(statement, ast.ClassDef):
-            if everything or is_rotary_name(statement.name):
+            elif isinstance(statement, ast.ClassDef):
                 found.update(_rotary_class(statement))
             else:
-                others.append(statement)
+                found[statement.name] = _function(statement, "function")
         else:
             found.update(_mapping(statement))
-    beside_functions = any(each.kind == "function" for each in found.values())
     for name, binding in names.items():
         if binding.kind == "import" and binding.origin.startswith(package + "."):
             origin, _, original = binding.origin.rpartition(":")
@@ -88,11 +91,7 @@ def targets_of(
     # Constructors of configurations take RoPE's fields, which are read apart from targets.
     concerned = bool(found) and not module.rpartition(".")[2].startswith("configuration_")
     for each in others:
-        if isinstance(each, ast.ClassDef):
-            rotary = beside_functions and _makes_inv_freq(each)
-            found.update(_rotary_class(each) if rotary else _contract_class(each, concerned=concerned))
-        elif beside_functions and "sinusoidal" in words(each.name):
-            found[each.name] = _function(each, "function")
+        found.update(_other(each, concerned=concerned))
     return {name: _conditioned(definition, names, name) for name, definition in found.items()}
 
 
@@ -119,10 +118,8 @@ def _conditioned(definition: Definition, names: Mapping[str, Binding], qualname:
     return definition._replace(condition=binding.condition) if binding and binding.condition else definition
 
 
-def _function(node: Function, kind: str, *, body: bool = True) -> Definition:
-    return Definition(
-        kind, text_of(node.args), fingerprint(node.body) if body else "", _sources(node.decorator_list)
-    )
+def _function(node: Function, kind: str) -> Definition:
+    return Definition(kind, text_of(node.args), fingerprint(node.body), _sources(node.decorator_list))
 
 
 def _sources(nodes: list[ast.expr]) -> tuple[str, ...]:
@@ -154,44 +151,27 @@ def _rotary_class(statement: ast.ClassDef) -> Iterator[tuple[str, Definition]]:
         yield f"{statement.name}.{method.name}", _function(method, "method")
 
 
-def _makes_inv_freq(statement: ast.ClassDef) -> bool:
-    """Whether a class sets or registers ``inv_freq`` when it is made, like `IdeficsEmbedding`."""
-    for method in _methods(statement):
-        if method.name != "__init__":
-            continue
-        for node in ast.walk(method):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-                first = node.args[0]
-                if node.func.attr == "register_buffer" and isinstance(first, ast.Constant):
-                    return first.value == "inv_freq"
-            elif (
-                isinstance(node, ast.Attribute)
-                and isinstance(node.ctx, ast.Store)
-                and node.attr == "inv_freq"
-            ):
-                return True
-    return False
-
-
-def _contract_class(statement: ast.ClassDef, *, concerned: bool) -> Iterator[tuple[str, Definition]]:
-    """A class that is not RoPE's own: its methods that are, and those that carry rotary tensors."""
-    methods = list(_methods(statement))
-    own = {method.name for method in methods if is_rotary_name(method.name)}
-    touched: set[str] = set()
-    if concerned:
-        touched = {
-            method.name for method in methods if _has_rotary_parameter(method) or _speaks_of_rope(method)
-        }
-    if not own and not touched:
+def _other(node: Function | ast.ClassDef, *, concerned: bool) -> Iterator[tuple[str, Definition]]:
+    """Of what is not RoPE's own: methods that are, by their names, and what carries something of RoPE."""
+    if not isinstance(node, ast.ClassDef):
+        if _has_rotary_parameter(node):
+            yield node.name, _carrier(node)
         return
-    # What else attention does is not RoPE's: only signatures are kept, and the bodies of its methods for
-    # RoPE.
-    yield statement.name, _class(statement)._replace(body="")
-    for method in methods:
-        if method.name in own:
-            yield f"{statement.name}.{method.name}", _function(method, "method")
-        elif method.name in touched or (touched and method.name in _CONTRACT):
-            yield f"{statement.name}.{method.name}", _function(method, "method", body=False)
+    for method in _methods(node):
+        name = f"{node.name}.{method.name}"
+        if is_rotary_name(method.name):
+            yield name, _function(method, "method")
+        elif (
+            concerned
+            and method.name != "__init__"
+            and (_has_rotary_parameter(method) or _speaks_of_rope(method))
+        ):
+            yield name, _carrier(method)
+
+
+def _carrier(node: Function) -> Definition:
+    """What else such code does is not RoPE's: only the signature is kept."""
+    return Definition("carrier", text_of(node.args))
 
 
 def _speaks_of_rope(method: Function) -> bool:

@@ -20,7 +20,10 @@ __all__ = [
 ]
 
 #: A file without any of these has no targets. In bytes, as files are looked at before they are parsed.
-HINT = re.compile(rb"rot(?:ary|atory|ate_|_pos)|rope|freqs|inv_freq|yarn|position_embeddings", re.IGNORECASE)
+HINT = re.compile(
+    rb"rot(?:ary|atory|ate_|_pos)|rope|freqs|inv_freq|yarn|cos_sin|position_embeddings",
+    re.IGNORECASE,
+)
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 # Words of several capitals that the pattern above would take apart.

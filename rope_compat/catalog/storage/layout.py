@@ -8,7 +8,15 @@ from typing import Any
 __all__ = ["KINDS", "MODULES", "NAME_KINDS", "NO_DETAIL", "line_of", "tables_of"]
 
 #: One letter for each kind of target, and of name.
-KINDS = {"f": "function", "c": "class", "m": "method", "d": "mapping", "a": "field", "r": "reexport"}
+KINDS = {
+    "f": "function",
+    "c": "class",
+    "m": "method",
+    "d": "mapping",
+    "a": "field",
+    "k": "carrier",
+    "r": "reexport",
+}
 NAME_KINDS = {"f": "function", "c": "class", "d": "mapping", "v": "value", "m": "module", "i": "import"}
 
 #: Decorators, bases and condition of most targets.
