@@ -56,6 +56,10 @@ def _is_plain(version: str) -> bool:
     if version not in known or version in WITH_WARNINGS:
         return False
     place = known.index(version)
-    if place < known.index(catalog.oldest_supported()):
+    # A catalog that a user has made may lack either end.
+    oldest, newest = catalog.oldest_supported(), catalog.newest_supported()
+    if oldest not in known or newest not in known:
+        return False
+    if not known.index(oldest) <= place <= known.index(newest):
         return False
     return sys.version_info >= (3, 11) or place < known.index(_WANTS_3_11)

@@ -21,6 +21,7 @@ __all__ = [
     "name_spans",
     "nearest_releases",
     "newest_known",
+    "newest_supported",
     "oldest_supported",
     "release_for",
     "releases",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 OLDEST_SUPPORTED = "4.36.0"
+#: The newest release that the tests have run with. `rope-compat catalog update` may know newer ones.
+NEWEST_SUPPORTED = "5.24.0"
 
 
 def releases() -> tuple[str, ...]:
@@ -48,6 +51,11 @@ def builds() -> tuple[str, ...]:
 def oldest_supported() -> str:
     """The oldest release that `rope_compat.patch` supports."""
     return OLDEST_SUPPORTED
+
+
+def newest_supported() -> str:
+    """The newest release that this version of rope_compat has been tested with."""
+    return NEWEST_SUPPORTED
 
 
 def newest_known() -> str:

@@ -33,7 +33,7 @@ def judge(
 
 
 def _standing(found: PackageInfo) -> tuple[Verdict, list[Problem]]:
-    oldest, newest = catalog.oldest_supported(), catalog.newest_known()
+    oldest, newest = catalog.oldest_supported(), catalog.newest_supported()
     any_supported = f'pip install "transformers>={oldest},<={newest}"'
     if not found.present:
         return "unsupported", [_absent(found, any_supported)]
@@ -56,7 +56,9 @@ def _standing(found: PackageInfo) -> tuple[Verdict, list[Problem]]:
         return "untested", [Problem("pre-release", "warning", message, any_supported)]
     public = Version(version.public)
     if public > Version(newest):
-        message = f"{name} is newer than {newest}, the newest release that this rope_compat knows"
+        message = (
+            f"{name} is newer than {newest}, the newest release that this rope_compat has been tested with"
+        )
         remedy = f"pip install --upgrade rope_compat, or {any_supported}"
         return "untested", [Problem("newer-than-known", "warning", message, remedy)]
     if public not in _releases():
@@ -89,7 +91,7 @@ def _unreadable(found: PackageInfo, remedy: str) -> Problem:
 
 
 def _development(found: PackageInfo, version: Version) -> Problem:
-    base, newest = version.base_version, catalog.newest_known()
+    base, newest = version.base_version, catalog.newest_supported()
     source = f" ({_source(found)})" if _source(found) else ""
     message = (
         f"transformers {found.version} is a development build{source}: it is older than {base}, and two "

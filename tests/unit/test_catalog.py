@@ -39,6 +39,8 @@ def test_releases_are_sorted_final_and_reach_from_4_28_0_on() -> None:
     assert versions[-1] >= Version("5.24.0")
     assert catalog.oldest_supported() == "4.36.0"
     assert catalog.oldest_supported() in catalog.releases()
+    # To be raised when the matrix has passed with a release that `catalog update` has brought.
+    assert catalog.newest_supported() == catalog.newest_known()
     # Withdrawn from the index.
     assert not {"4.46.0", "5.10.0"} & set(catalog.releases())
 
