@@ -2,8 +2,8 @@
 
     python benchmarks/catalog.py [--source DIR] [--rounds N] [--json]
 
-Needs neither torch nor transformers. With ``--source DIR``, a directory of wheels or unpacked releases, adding
-the newest of them to a catalog without it, and a whole build, are measured too (some minutes). Times stand
+Needs neither torch nor transformers. With ``--source DIR``, a directory of wheels or unpacked releases,
+adding the newest of them to a catalog without it, and a whole build, are measured too (minutes). Times stand
 beside that of ``python -c pass`` in the same run, which tells a busy machine from a slow program.
 """
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rope_compat import catalog
 from rope_compat.catalog.compare import compare, side_at
-from rope_compat.catalog.differences import Change
+from rope_compat.catalog.differences import BREAKING, Change
 from rope_compat.catalog.store import catalog as opened
 from rope_compat.cli.main import main as rope_compat
 
@@ -32,19 +32,6 @@ DRAWN = (
     ("apply_rotary_pos_emb_vision", "vision.svg", "the vision function, in every model"),
     ("apply_multimodal_rotary_pos_emb", "multimodal.svg", "the multimodal function, in every model"),
 )
-_BREAKING = frozenset(
-    {
-        "object removed",
-        "object kind changed",
-        "parameter removed",
-        "parameter moved",
-        "parameter made required",
-        "parameter added as required",
-        "parameter kind changed",
-        "keys removed",
-    }
-)
-
 INTRODUCTION = """\
 # The RoPE API of transformers, release by release
 
@@ -105,7 +92,7 @@ def releases_table() -> str:
         if not own:
             quiet += 1
             continue
-        breaking = {change.target for change in own if change.kind in _BREAKING}
+        breaking = {change.target for change in own if change.kind in BREAKING}
         code = {change.target for change in own if change.kind == "body changed"} - breaking
         other = {change.target for change in own} - breaking - code
         lines.append(f"| {after} | {len(breaking)} | {len(code)} | {len(other)} | {gist(own)} |")
@@ -115,7 +102,7 @@ def releases_table() -> str:
 
 def gist(found: Sequence[Change]) -> str:
     """What most of the changes are, those that break callers before others: names, and how many."""
-    gravest = [change for change in found if change.kind in _BREAKING] or list(found)
+    gravest = [change for change in found if change.kind in BREAKING] or list(found)
     counted: Counter[str] = Counter()
     for target, kind in {(change.target, change.object_kind) for change in gravest}:
         owner, _, last = target.name.rpartition(".")

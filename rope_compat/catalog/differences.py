@@ -12,7 +12,7 @@ from rope_compat.catalog.reading.facts import Definition
 from rope_compat.catalog.reading.words import is_parameter_name
 from rope_compat.catalog.signature import arguments_of
 
-__all__ = ["DIFF_KINDS", "KINDS", "Change", "Facts", "Side", "changes_between"]
+__all__ = ["BREAKING", "DIFF_KINDS", "KINDS", "Change", "Facts", "Side", "changes_between"]
 
 #: Every kind of change: those that break callers first.
 KINDS = (
@@ -34,6 +34,8 @@ KINDS = (
     "body changed",
     "object added",
 )
+#: Those after which importing, calling or subclassing may fail.
+BREAKING = frozenset(KINDS[: KINDS.index("keys removed") + 1])
 _POSITION = "position_ids"
 
 #: The kinds of targets that are compared unless others are asked for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rope_compat.catalog.differences import Change
+from rope_compat.catalog.differences import BREAKING, Change
 from rope_compat.catalog.signature import split_parameters
 from rope_compat.report.page import Item, Page, Row, Section, Tone
 from rope_compat.report.words import counted
@@ -17,27 +17,11 @@ _SHOWN_GROUPS = 12
 _SHOWN_MOVES = 4
 _LONG = 180
 _REMOVED, _ADDED = "object removed", "object added"
+_GONE = frozenset({_REMOVED, "object kind changed"})
 #: Title of each section, its tone, and the kinds of change that put a group into it: the first that fits.
 _SECTIONS: tuple[tuple[str, Tone, frozenset[str]], ...] = (
-    (
-        "Gone: importing, calling or subclassing these fails",
-        "bad",
-        frozenset({_REMOVED, "object kind changed"}),
-    ),
-    (
-        "Calls that fail, or mean something else",
-        "bad",
-        frozenset(
-            {
-                "parameter removed",
-                "parameter moved",
-                "parameter made required",
-                "parameter added as required",
-                "parameter kind changed",
-                "keys removed",
-            }
-        ),
-    ),
+    ("Gone: importing, calling or subclassing these fails", "bad", _GONE),
+    ("Calls that fail, or mean something else", "bad", BREAKING - _GONE),
     ("Other values where nothing is passed", "warn", frozenset({"default changed"})),
     (
         "Takes or has more than before",

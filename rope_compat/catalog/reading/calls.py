@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from rope_compat.catalog.reading.facts import Binding, Definition, Use
-from rope_compat.catalog.reading.targets import top_level
+from rope_compat.catalog.reading.statements import top_level
 from rope_compat.catalog.reading.words import is_rotary_name, words
 
 __all__ = ["call_shape", "uses_of"]

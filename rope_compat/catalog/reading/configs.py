@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 
 from rope_compat.catalog.reading.facts import Definition
-from rope_compat.catalog.reading.targets import top_level
+from rope_compat.catalog.reading.statements import top_level
 from rope_compat.catalog.reading.words import is_field_name
 
 __all__ = ["fields_of"]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from rope_compat.catalog.reading.facts import Lazy
 from rope_compat.catalog.reading.names import IMPORT_STRUCTURE, Flow
+from rope_compat.catalog.reading.statements import top_level
 
 __all__ = ["FAST_IMAGE_PROCESSORS", "lazy_of", "offered_by"]
 
@@ -68,7 +69,7 @@ def _called_name(node: ast.expr) -> str:
 
 def _replacements(tree: ast.Module) -> Iterator[ast.Call]:
     """``sys.modules[__name__] = _LazyModule(...)`` at the top level, below conditions too."""
-    for node in _top_level(tree.body):
+    for node in top_level(tree.body):
         if (
             isinstance(node, ast.Assign)
             and isinstance(node.targets[0], ast.Subscript)
@@ -79,7 +80,7 @@ def _replacements(tree: ast.Module) -> Iterator[ast.Call]:
 
 
 def _scans(tree: ast.Module) -> Iterator[str]:
-    for statement in _top_level(tree.body):
+    for statement in top_level(tree.body):
         for node in ast.walk(statement):
             if isinstance(node, ast.Call) and _called_name(node) == "define_import_structure" and node.args:
                 where = node.args[0]
@@ -90,7 +91,7 @@ def _scans(tree: ast.Module) -> Iterator[str]:
 
 
 def _aliases(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    for node in _top_level(tree.body):
+    for node in top_level(tree.body):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == _LEGACY_ALIASES:
             if isinstance(node.value, ast.Dict):
                 pairs = zip(node.value.keys, node.value.values, strict=True)
@@ -120,14 +121,3 @@ def _created_alias(call: ast.Call) -> Iterator[tuple[str, str]]:
         tail = old.values[-1]
         if isinstance(tail, ast.Constant):
             yield str(tail.value).lstrip("."), str(new.value).lstrip(".")
-
-
-def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    for statement in body:
-        if isinstance(statement, ast.If):
-            yield from _top_level([*statement.body, *statement.orelse])
-        elif isinstance(statement, ast.Try):
-            handlers = [each for handler in statement.handlers for each in handler.body]
-            yield from _top_level([*statement.body, *handlers, *statement.orelse])
-        else:
-            yield statement

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 
 from rope_compat.catalog.reading.facts import Binding, Constructor, Definition
 from rope_compat.catalog.reading.fingerprint import fingerprint
+from rope_compat.catalog.reading.statements import top_level
 from rope_compat.catalog.reading.words import (
     is_function_name,
     is_parameter_name,
@@ -30,7 +31,7 @@ from rope_compat.catalog.reading.words import (
 )
 from rope_compat.catalog.signature import text_of
 
-__all__ = ["constructors_of", "is_target_file", "targets_of", "top_level"]
+__all__ = ["constructors_of", "is_target_file", "targets_of"]
 
 _NOT_TORCH = ("modeling_tf_", "modeling_flax_", "modular_", "convert_", "diff_")
 #: GPT-J's and CodeGen's function for the tables, and Idefics' rotary class.
@@ -48,20 +49,6 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def is_target_file(module: str) -> bool:
     """Whether a module may define targets; what is left out is listed above."""
     return not module.rpartition(".")[2].startswith(_NOT_TORCH)
-
-
-def top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements of a body, those below ``if`` and ``try`` included: these bind names too."""
-    for statement in body:
-        if isinstance(statement, ast.If):
-            yield from top_level([*statement.body, *statement.orelse])
-        elif isinstance(statement, ast.Try):
-            handlers = [each for handler in statement.handlers for each in handler.body]
-            yield from top_level([*statement.body, *handlers, *statement.orelse, *statement.finalbody])
-        elif isinstance(statement, (ast.With, ast.AsyncWith)):
-            yield from top_level(statement.body)
-        else:
-            yield statement
 
 
 def targets_of(
