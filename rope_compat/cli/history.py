@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -69,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     first, last = _window(arguments.since, arguments.to)
     found, are_names = _find(arguments.target, arguments.kind)
     note = "" if are_names or arguments.kind else _left_out(arguments.target, found)
+    if len(found) == 1 and not are_names:
+        note = " ".join(filter(None, [_called(found[0]), note]))
     timeline = Timeline(arguments.target, tuple(found), catalog().builds, first, last, are_names, note)
     if form == "text" and arguments.output is None:
         pages.show(timeline)
@@ -112,6 +115,33 @@ def _left_out(pattern: str, found: Sequence[History]) -> str:
     if not others or found[0].kind in OTHER_KINDS:
         return ""
     return f"{counted(len(others), 'more module')} only re-exported it; --kind reexport shows where from."
+
+
+def _called(found: History) -> str:
+    """How transformers' own code called a target in the last release that had it; empty where it did not."""
+    if not found.stretches:
+        return ""
+    build = catalog().builds[found.stretches[-1].last]
+    shapes: Counter[str] = Counter()
+    for caller in catalog().callers(found.target, build):
+        verb, _, rest = caller.shape.partition(" ")
+        if verb == "call":
+            shapes[rest] += caller.places
+    if not shapes:
+        return ""
+    told = [f"{_shape(shape)} ({counted(places, 'place')})" for shape, places in shapes.most_common()]
+    return f"In {build}, transformers' own code calls it with {'; '.join(told)}."
+
+
+def _shape(shape: str) -> str:
+    """``4 unsqueeze_dim 2``: see `rope_compat.catalog.reading.calls`."""
+    positional, keywords, result = shape.split(" ")
+    parts = [f"{positional.replace('+', ' or more')} positional arguments"]
+    if keywords != "-":
+        parts.append(f"and {keywords.replace(',', ', ')}")
+    if result.isdecimal() and result != "1":
+        parts.append(f"and unpacks {result} results")
+    return " ".join(parts)
 
 
 def _names(pattern: str) -> list[Target]:

@@ -214,6 +214,26 @@ def test_text_says_what_is_gone_and_what_was_not_there(ask: Ask) -> None:
     assert later.endswith("Gone from 4.48.0 on (last in 4.47.1).\n")
 
 
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (
+            "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl:apply_rotary_pos_emb_flashatt",
+            "In 4.52.4, transformers' own code calls it with 4 positional arguments and unpacks 2 results (1 place).",
+        ),
+        (
+            "LlamaLinearScalingRotaryEmbedding.forward",
+            "In 4.42.4, transformers' own code calls it with 2 positional arguments and unpacks 2 results (1 place).",
+        ),
+        ("LlamaRotaryEmbedding.compute_default_rope_parameters", ""),
+    ],
+)
+def test_text_says_how_transformers_itself_calls_a_target(ask: Ask, target: str, said: str) -> None:
+    text = ask(target).replace("\n", " ")
+    assert said in text
+    assert said or "own code" not in text
+
+
 def test_attention_is_found_by_its_methods_and_its_name(ask: Ask) -> None:
     forward = ask("LlamaAttention.forward")
     assert "carrier, transformers" in forward
