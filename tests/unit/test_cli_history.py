@@ -219,11 +219,13 @@ def test_text_says_what_is_gone_and_what_was_not_there(ask: Ask) -> None:
     [
         (
             "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl:apply_rotary_pos_emb_flashatt",
-            "In 4.52.4, transformers' own code calls it with 4 positional arguments and unpacks 2 results (1 place).",
+            "In 4.52.4, transformers' own code calls it with 4 positional arguments and unpacks 2 results "
+            "(1 place).",
         ),
         (
             "LlamaLinearScalingRotaryEmbedding.forward",
-            "In 4.42.4, transformers' own code calls it with 2 positional arguments and unpacks 2 results (1 place).",
+            "In 4.42.4, transformers' own code calls it with 2 positional arguments and unpacks 2 results "
+            "(1 place).",
         ),
         ("LlamaRotaryEmbedding.compute_default_rope_parameters", ""),
     ],
