@@ -47,7 +47,7 @@ def side_of(what: str) -> Side:
         return _harvested(_installed())
     if what not in known.order and Path(what).exists():
         return _harvested(Path(what))
-    from packaging.version import InvalidVersion
+    from packaging.version import InvalidVersion, Version
 
     if what in known.order:
         return side_at(known, what)
@@ -58,6 +58,11 @@ def side_of(what: str) -> Side:
             f"{what!r} is neither a release that the catalog knows ({known.releases[0]} to "
             f"{known.releases[-1]}) nor an existing path"
         ) from None
+    if Version(Version(what).base_version) > Version(known.releases[-1]):
+        raise ValueError(
+            f"{what} is newer than {known.releases[-1]}, the newest release that the catalog knows; run "
+            "rope-compat catalog update, or give the path of a wheel or checkout"
+        )
     return side_at(known, version)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from rope_compat.catalog.compare import compare, side_of
 from rope_compat.catalog.differences import DIFF_KINDS
@@ -47,9 +48,24 @@ def run(arguments: argparse.Namespace) -> int:
         before, after = side_of(arguments.before), side_of(arguments.after)
     except ValueError as error:
         raise ArgumentError(str(error)) from None
+    for given, side in ((arguments.before, before), (arguments.after, after)):
+        if _is_stood_for(given, side.version):
+            print(
+                f"rope-compat: {given} is not in the catalog; {side.version} stands for it", file=sys.stderr
+            )
     found = compare(before, after, pattern=arguments.target, kinds=kinds)
     if arguments.json:
         show_json(pages.to_dict(before.version, after.version, found))
     else:
         show(pages.page(before.version, after.version, found))
     return 1 if found else 0
+
+
+def _is_stood_for(given: str, version: str) -> bool:
+    """Whether a version was asked for, and another one found (4.46.0, 4.49.0.dev0)."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(given) != Version(version)
+    except InvalidVersion:
+        return False  # a path

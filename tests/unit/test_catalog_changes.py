@@ -186,6 +186,16 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "LlamaConfig.rope_theta" in capsys.readouterr().out
 
 
+def test_a_version_that_another_stands_for_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", "4.46.0", "4.49.0.dev0", "--target", "no_such_target"]) == 0
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "rope-compat: 4.46.0 is not in the catalog; 4.46.1 stands for it",
+        "rope-compat: 4.49.0.dev0 is not in the catalog; 4.49.0 stands for it",
+    ]
+    assert "RoPE API from 4.46.1 to 4.49.0: no change" in said.out
+
+
 def test_fields_are_compared_when_they_are_asked_for() -> None:
     found = catalog.changes("4.57.6", "5.0.0", pattern="LlamaConfig.*", kinds=["field"])
     assert {(c.target.name, c.kind) for c in found} >= {
@@ -200,6 +210,7 @@ def test_fields_are_compared_when_they_are_asked_for() -> None:
     [
         (["4.49.0", "no version"], "'no version' is neither a release that the catalog knows (4.28.0 to "),
         (["4.49.0", "."], "holds no transformers"),
+        (["4.49.0", "99.0"], "99.0 is newer than "),
         (["4.49.0"], "the following arguments are required: B"),
     ],
 )
