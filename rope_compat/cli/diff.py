@@ -7,6 +7,8 @@ import sys
 
 from rope_compat.catalog.compare import compare, side_of
 from rope_compat.catalog.differences import DIFF_KINDS
+from rope_compat.catalog.model import DEFAULT_KINDS, OTHER_KINDS
+from rope_compat.catalog.query import targets
 from rope_compat.errors import ArgumentError
 from rope_compat.report import changes as pages
 from rope_compat.report.json import show_json
@@ -40,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the changes; return 1 if there are any, else 0.
 
     Raises:
-        ArgumentError: A or B is neither a release nor a path.
+        ArgumentError: A or B is neither a release nor a path, or nothing fits ``--target``.
         BadSourceError: a path holds no transformers that can be read.
     """
     kinds = (*DIFF_KINDS, "field") if arguments.fields else DIFF_KINDS
@@ -54,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
                 f"rope-compat: {given} is not in the catalog; {side.version} stands for it", file=sys.stderr
             )
     found = compare(before, after, pattern=arguments.target, kinds=kinds)
+    if not found and not targets(arguments.target, kinds=(*DEFAULT_KINDS, *OTHER_KINDS)):
+        raise ArgumentError(f"--target {arguments.target!r} fits no target of any release that is known")
     if arguments.json:
         show_json(pages.to_dict(before.version, after.version, found))
     else:

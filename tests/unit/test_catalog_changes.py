@@ -187,7 +187,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_version_that_another_stands_for_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["diff", "4.46.0", "4.49.0.dev0", "--target", "no_such_target"]) == 0
+    assert main(["diff", "4.46.0", "4.49.0.dev0", "--target", "*llama:rotate_half"]) == 0
     said = capsys.readouterr()
     assert said.err.splitlines() == [
         "rope-compat: 4.46.0 is not in the catalog; 4.46.1 stands for it",
@@ -211,6 +211,7 @@ def test_fields_are_compared_when_they_are_asked_for() -> None:
         (["4.49.0", "no version"], "'no version' is neither a release that the catalog knows (4.28.0 to "),
         (["4.49.0", "."], "holds no transformers"),
         (["4.49.0", "99.0"], "99.0 is newer than "),
+        (["4.49.0", "4.50.0", "--target", "rotary_pos"], "'rotary_pos' fits no target"),
         (["4.49.0"], "the following arguments are required: B"),
     ],
 )
