@@ -187,7 +187,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_version_that_another_stands_for_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["diff", "4.46.0", "4.49.0.dev0", "--target", "*llama:rotate_half"]) == 0
+    assert main(["diff", "4.46.0", "4.49.0.dev0", "--target", "*modeling_llama:rotate_half"]) == 0
     said = capsys.readouterr()
     assert said.err.splitlines() == [
         "rope-compat: 4.46.0 is not in the catalog; 4.46.1 stands for it",
