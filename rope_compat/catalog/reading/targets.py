@@ -33,7 +33,7 @@ from rope_compat.catalog.signature import text_of
 
 __all__ = ["constructors_of", "is_target_file", "targets_of"]
 
-_NOT_TORCH = ("modeling_tf_", "modeling_flax_", "modular_", "convert_", "diff_")
+_NOT_TORCH = ("modeling_tf_", "modeling_flax_", "modular_", "convert_")
 #: GPT-J's and CodeGen's function for the tables, and Idefics' rotary class.
 _OTHER_TARGETS = frozenset(
     {
