@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rope_compat.catalog.model import Target
 from rope_compat.catalog.reading.facts import Definition, Use
 from rope_compat.catalog.reading.release import Name, ReleaseFacts
 from rope_compat.catalog.storage.container import FORMAT, CatalogError, pack, unpack
@@ -126,9 +127,7 @@ def test_queries_say_what_the_facts_say(facts: list[ReleaseFacts]) -> None:
                 assert (module, use.shape, use.places) in found_uses
 
 
-def _target(text: str):  # type: ignore[no-untyped-def]
-    from rope_compat.catalog.model import Target
-
+def _target(text: str) -> Target:
     return Target(*text.split(":"))
 
 
