@@ -201,7 +201,13 @@ def catalog() -> Catalog:
     """The catalog in use, opened at the first call. Raises `CatalogError` when it is missing or damaged."""
     chosen = os.environ.get(VARIABLE)
     if chosen:
-        return open_catalog(chosen)
+        try:
+            return open_catalog(chosen)
+        except CatalogError as error:
+            raise CatalogError(
+                f"{error}. {VARIABLE} names this file: unset it, or make the file anew with "
+                f"rope-compat catalog update --rebuild --catalog {chosen}"
+            ) from error
     path = data_path()
     try:
         # The loader reads from a zip file as well, and importlib.resources takes long to import.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from importlib import resources
@@ -345,6 +346,26 @@ def test_patch_asks_for_releases_alone_without_reading_facts() -> None:
         "assert 'bz2' not in sys.modules and 'rope_compat.catalog.reading.facts' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize("content", [None, b"no catalog"])
+def test_a_file_that_the_environment_names_is_named_in_the_error(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "my.catalog"
+    if content is not None:
+        file.write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-m", "rope_compat", "history", "rotate_half"],
+        env={**os.environ, "ROPE_COMPAT_CATALOG": str(file)},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert str(file) in done.stderr
+    assert "ROPE_COMPAT_CATALOG names this file" in done.stderr
 
 
 def test_one_module_is_read_without_the_others_and_says_the_same() -> None:
