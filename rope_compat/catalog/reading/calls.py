@@ -30,11 +30,12 @@ def uses_of(
     homes = _homes(module, names, targets)
     counted: Counter[tuple[str, str]] = Counter()
     for statement in top_level(tree.body):
+        nodes = list(ast.walk(statement))  # walking takes most of the time: once for all that is looked for
         held: dict[str, set[str]] = {}
-        for attribute, home in _held(statement, homes):
+        for attribute, home in _held(nodes, homes):
             held.setdefault(attribute, set()).add(home)
-        results = dict(_results(statement))
-        for node in ast.walk(statement):
+        results = dict(_results(nodes))
+        for node in nodes:
             if isinstance(node, ast.Call):
                 shape = call_shape(node, results.get(id(node), "use"))
                 for target in _called(node.func, homes, held):
@@ -68,11 +69,11 @@ def _homes(
     return homes
 
 
-def _held(statement: ast.stmt, homes: Mapping[str, tuple[str, bool]]) -> Iterator[tuple[str, str]]:
+def _held(nodes: list[ast.AST], homes: Mapping[str, tuple[str, bool]]) -> Iterator[tuple[str, str]]:
     """Attributes of ``self`` that a class sets to rotary modules: name and class."""
-    if not isinstance(statement, ast.ClassDef):
+    if not isinstance(nodes[0], ast.ClassDef):
         return
-    for node in ast.walk(statement):
+    for node in nodes:
         if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)):
             continue
         target, function = node.targets[0], node.value.func
@@ -86,9 +87,9 @@ def _is_self(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == "self"
 
 
-def _results(statement: ast.stmt) -> Iterator[tuple[int, str]]:
+def _results(nodes: list[ast.AST]) -> Iterator[tuple[int, str]]:
     """What becomes of each call's result, by the call's identity."""
-    for node in ast.walk(statement):
+    for node in nodes:
         if isinstance(node, ast.Return) and isinstance(node.value, ast.Call):
             yield id(node.value), "return"
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
