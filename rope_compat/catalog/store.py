@@ -104,28 +104,25 @@ class Catalog:
 
     def callers(self, target: Target, build: str) -> tuple[Caller, ...]:
         """How the code of a build uses a target, by module."""
-        place = self.order[build]
-        return tuple(
-            Caller(module, self._uses["shapes"][shape], count)
-            for module, targets in self._uses["modules"].items()
-            for key, rows in targets.items()
-            if (module + key if key[0] == ":" else key) == str(target)
-            for first, last, shape, count in rows
-            if first <= place <= last
-        )
+        return tuple(caller for used, caller in self._uses_at(build) if used == str(target))
 
     def call_counts(self, build: str) -> dict[str, int]:
         """At how many places the code of a build calls each target, by ``module:qualname``."""
+        counts: dict[str, int] = {}
+        for target, caller in self._uses_at(build):
+            if caller.shape.startswith("call"):
+                counts[target] = counts.get(target, 0) + caller.places
+        return counts
+
+    def _uses_at(self, build: str) -> Iterator[tuple[str, Caller]]:
         place = self.order[build]
         shapes = self._uses["shapes"]
-        counts: dict[str, int] = {}
         for module, targets in self._uses["modules"].items():
             for key, rows in targets.items():
                 target = module + key if key[0] == ":" else key
-                for first, last, shape, count in rows:
-                    if first <= place <= last and shapes[shape].startswith("call"):
-                        counts[target] = counts.get(target, 0) + count
-        return counts
+                for first, last, shape, places in rows:
+                    if first <= place <= last:
+                        yield target, Caller(module, shapes[shape], places)
 
     @functools.cached_property
     def _uses(self) -> Any:

@@ -19,10 +19,8 @@ from rope_compat.report.json import show_json
 from rope_compat.report.page import Entry, Item, Page, Row, Section
 from rope_compat.report.terminal import show
 
-__all__ = ["NAME", "SUMMARY", "configure", "run"]
+__all__ = ["configure", "run"]
 
-NAME = "catalog"
-SUMMARY = "bring in new releases, prove the data, show what is known"
 
 _STATUS = {
     "update": "exit status: 0 the catalog has everything, 1 with --dry-run when releases are missing, 2 "

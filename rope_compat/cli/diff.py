@@ -14,10 +14,7 @@ from rope_compat.report import changes as pages
 from rope_compat.report.json import show_json
 from rope_compat.report.terminal import show
 
-__all__ = ["NAME", "SUMMARY", "configure", "run"]
-
-NAME = "diff"
-SUMMARY = "what changed in the RoPE API between two releases"
+__all__ = ["configure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -13,10 +13,7 @@ from rope_compat.report.examination import Examination, Functions
 from rope_compat.report.json import show_json
 from rope_compat.report.terminal import show
 
-__all__ = ["NAME", "SUMMARY", "configure", "run"]
-
-NAME = "doctor"
-SUMMARY = "what is installed, what is known to be wrong with it, and what patch() would do"
+__all__ = ["configure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

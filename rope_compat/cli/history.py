@@ -17,10 +17,8 @@ from rope_compat.report import history as pages
 from rope_compat.report.timeline import History, Timeline, of_name, of_target
 from rope_compat.report.words import counted
 
-__all__ = ["NAME", "SUMMARY", "configure", "run"]
+__all__ = ["configure", "run"]
 
-NAME = "history"
-SUMMARY = "how one target's API changed over all releases, or how a family of targets did"
 
 _SUGGESTIONS = 5
 

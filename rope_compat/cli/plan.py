@@ -14,10 +14,7 @@ from rope_compat.report.json import show_json
 from rope_compat.report.terminal import show
 from rope_compat.targets.selection import Selection
 
-__all__ = ["NAME", "SUMMARY", "configure", "run"]
-
-NAME = "plan"
-SUMMARY = "what patch() would do here, step by step, with the reason for each shim"
+__all__ = ["configure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

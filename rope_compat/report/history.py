@@ -7,9 +7,9 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
-from typing import IO
 
 from rope_compat.report.page import WIDTH
+from rope_compat.report.terminal import encodable
 from rope_compat.report.timeline import (
     Group,
     History,
@@ -76,16 +76,10 @@ def show(timeline: Timeline) -> None:
         else:
             console = Console(file=stream, highlight=False, emoji=False)
             for line in _page(timeline, width):
-                pieces = [(_encodable(text, stream), style) for text, style in line]
+                pieces = [(encodable(text, stream), style) for text, style in line]
                 console.print(Text.assemble(*pieces), soft_wrap=True)
             return
-    stream.write(_encodable(page_text(timeline, width), stream))
-
-
-def _encodable(text: str, stream: IO[str]) -> str:
-    """A default may hold what the terminal's encoding does not have."""
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    stream.write(encodable(page_text(timeline, width), stream))
 
 
 def page_text(timeline: Timeline, width: int = _UNKNOWN_WIDTH) -> str:

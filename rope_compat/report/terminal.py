@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["show"]
+__all__ = ["encodable", "show"]
 
 _STYLES: dict[Tone, str] = {"good": "green", "warn": "yellow", "bad": "bold red", "plain": ""}
 
@@ -34,10 +34,10 @@ def show(page: Page) -> None:
             console.width = min(console.width, WIDTH)
             _show_rich(page, console)
             return
-    stream.write(_encodable(page_text(page), stream) + "\n")
+    stream.write(encodable(page_text(page), stream) + "\n")
 
 
-def _encodable(text: str, stream: IO[str]) -> str:
+def encodable(text: str, stream: IO[str]) -> str:
     """A directory's name may hold what the terminal's encoding does not have."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
@@ -49,7 +49,7 @@ def _show_rich(page: Page, console: Console) -> None:
 
     def text(words: str, style: str = "") -> Text:
         # Text, not markup: "transformers[torch]" is no style.
-        return Text(_encodable(words, console.file), style)
+        return Text(encodable(words, console.file), style)
 
     style = _STYLES[page.tone]
     console.print(Panel(text(page.headline, f"bold {style}".strip()), border_style=style or "none"))
@@ -75,7 +75,7 @@ def _grid(entries: Sequence[Entry], console: Console, *, is_row: bool) -> Table:
     for entry in entries:
         style = _STYLES[entry.tone]
         if isinstance(entry, Row):
-            cell = Text(_encodable(entry.text, console.file), style)
+            cell = Text(encodable(entry.text, console.file), style)
             grid.add_row(Text(f"  {entry.label}", "cyan"), cell)
         else:
             grid.add_row(Text(f"  {MARKS[entry.tone]}", style), _item_cell(entry, console.file, style))
@@ -85,7 +85,7 @@ def _grid(entries: Sequence[Entry], console: Console, *, is_row: bool) -> Table:
 def _item_cell(item: Item, stream: IO[str], style: str) -> Text:
     from rich.text import Text
 
-    cell = Text(_encodable(item.text, stream), style)
+    cell = Text(encodable(item.text, stream), style)
     for detail in item.details:
-        cell.append(_encodable(f"\n{detail}", stream), "dim")
+        cell.append(encodable(f"\n{detail}", stream), "dim")
     return cell
