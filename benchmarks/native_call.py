@@ -17,9 +17,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
+from transformers import LlamaConfig
 from transformers.models.llama import modeling_llama
 
 import rope_compat
@@ -76,11 +78,40 @@ def measure(shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
         adapted = modeling_llama.apply_rotary_pos_emb
         if adapted is bare:
             raise SystemExit("with the kernels package the class is adapted, not the name: uninstall kernels")
-        one, two, three = compare(
-            [lambda: bare(*given), lambda: adapted(*given), lambda: bare(*given)], rounds
-        )
+        samples = compare([lambda: bare(*given), lambda: adapted(*given), lambda: bare(*given)], rounds)
+    return result(str(shape), rounds, samples)
+
+
+def measure_class(rounds: int) -> list[dict[str, Any]]:
+    """The rotary class: its forward for one token and for many, and its constructor."""
+    cls = modeling_llama.LlamaRotaryEmbedding
+    config = LlamaConfig(hidden_size=4096, num_attention_heads=32)
+    takes_config = "config" in inspect.signature(cls).parameters
+    argument = {"config": config} if takes_config else {"dim": 128}
+    takes_length = "seq_len" in inspect.signature(cls.forward).parameters
+    bare_init, bare_forward = cls.__init__, cls.forward
+    results = []
+    with rope_compat.patched(targets="transformers.models.llama"):
+        module = cls(**argument)
+        init, forward = cls.__init__, cls.forward
+        for length in (1, 512):
+            x = torch.zeros(1, 32, length, 128)
+            given: Any = length if takes_length else torch.arange(length)[None]
+            calls = [partial(each, module, x, given) for each in (bare_forward, forward, bare_forward)]
+            results.append(result(f"rotary forward, {length}", rounds, compare(calls, rounds)))
+        makers = [partial(construct, cls, each, argument) for each in (bare_init, init, bare_init)]
+        results.append(result("rotary constructor", rounds // 5, compare(makers, rounds // 5)))
+    return results
+
+
+def construct(cls: type, init: Call, argument: dict[str, Any]) -> None:
+    init(cls.__new__(cls), **argument)
+
+
+def result(what: str, rounds: int, samples: list[list[float]]) -> dict[str, Any]:
+    one, two, three = samples
     return {
-        "shape": shape,
+        "what": what,
         "rounds": rounds,
         "bare_us": statistics.median(one) * 1e6,
         "adapted_us": statistics.median(two) * 1e6,
@@ -99,6 +130,7 @@ def main() -> int:
     torch.set_num_threads(1)
     with torch.no_grad():
         results = [measure(shape, options.rounds // (1 if shape[2] == 1 else 5)) for shape in SHAPES]
+        results += measure_class(options.rounds)
     document = {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
@@ -112,12 +144,12 @@ def main() -> int:
 
 def table(document: dict[str, Any]) -> str:
     lines = [f"transformers {document['transformers']}, torch {document['torch']}, fp32, one thread", ""]
-    lines.append(f"{'shape':<18}{'compared':<20}{'median':>8}  {'quartiles':<15}{'bare':>12}")
+    lines.append(f"{'what':<22}{'compared':<20}{'median':>8}  {'quartiles':<15}{'bare':>12}")
     for result in document["results"]:
         for name in ("adapted / bare", "bare again / bare"):
             ratio = result[name]
             quartiles = f"{ratio['lower quartile']:.3f} to {ratio['upper quartile']:.3f}"
-            cells = f"{result['shape']!s:<18}{name:<20}{ratio['median']:>8.4f}  {quartiles:<15}"
+            cells = f"{result['what']:<22}{name:<20}{ratio['median']:>8.4f}  {quartiles:<15}"
             lines.append(f"{cells}{result['bare_us']:>9.1f} us")
     return "\n".join(lines)
 

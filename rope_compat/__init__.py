@@ -17,38 +17,56 @@ from .api import Patch, adapt, patch, patched, plan, status, unpatch
 
 if TYPE_CHECKING:
     from . import functional
+    from .configs import RopeSpec, rope_specs
     from .environment import Environment, detect, require
     from .errors import (
         ArgumentError,
         CallFormError,
+        DeadPatchWarning,
         DevelopmentBuildWarning,
         EnvironmentMismatchError,
         IncompatibleVersionError,
         IncompatibleVersionWarning,
         LayoutError,
+        OutsideRopeWarning,
         PatchError,
+        RemovedModuleError,
+        RemovedNameError,
+        RopeBufferError,
         RopeCompatError,
         RopeCompatWarning,
+        RopeConfigError,
         SignatureDriftWarning,
         SkippedTargetWarning,
     )
+    from .loading.repair import repair
+    from .outcome import Item, Report
     from .planning import Plan, Step
     from .state import Status
 
 __all__ = [
     "ArgumentError",
     "CallFormError",
+    "DeadPatchWarning",
     "DevelopmentBuildWarning",
     "Environment",
     "EnvironmentMismatchError",
     "IncompatibleVersionError",
     "IncompatibleVersionWarning",
+    "Item",
     "LayoutError",
+    "OutsideRopeWarning",
     "Patch",
     "PatchError",
     "Plan",
+    "RemovedModuleError",
+    "RemovedNameError",
+    "Report",
+    "RopeBufferError",
     "RopeCompatError",
     "RopeCompatWarning",
+    "RopeConfigError",
+    "RopeSpec",
     "SignatureDriftWarning",
     "SkippedTargetWarning",
     "Status",
@@ -60,14 +78,19 @@ __all__ = [
     "patch",
     "patched",
     "plan",
+    "repair",
     "require",
+    "rope_specs",
     "status",
     "unpatch",
 ]
 
 _HOMES = {
+    "configs": ("RopeSpec", "rope_specs"),
     "environment": ("Environment", "detect", "require"),
     "errors": tuple(name for name in __all__ if name.endswith(("Error", "Warning"))),
+    "loading.repair": ("repair",),
+    "outcome": ("Item", "Report"),
     "planning": ("Plan", "Step"),
     "state": ("Status",),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import (
     ArgumentError,
+    DeadPatchWarning,
     IncompatibleVersionError,
     PatchError,
     RopeCompatError,
@@ -17,12 +19,25 @@ from .errors import (
     SkippedTargetWarning,
 )
 from .glance import plain_release
-from .patching.edits import Entry, Rule
+from .patching.edits import Entry, Rule, Skip
 from .patching.engine import Engine
 from .patching.hooks import ImportHook
 from .patching.layer import Layer
 from .settings import OnProblem, is_off, read_on_problem, read_written_for
-from .targets import remote_code, transformers
+from .targets import (
+    attention,
+    config_fields,
+    config_files,
+    gone_classes,
+    init_functions,
+    kernelized,
+    loading,
+    neighbours,
+    other_patches,
+    remote_code,
+    rotary_classes,
+    transformers,
+)
 from .targets.functions import Options, context_for
 from .targets.selection import Selection
 from .targets.shim import Shim
@@ -33,7 +48,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"]
 
-SHIMS: tuple[Shim, ...] = (*transformers.SHIMS, *remote_code.SHIMS)
+#: Rooms of `targets` by the argument of `patch` that turns them off; those of "" are always there, those of
+#: "names" wherever `targets` leaves them.
+_ROOMS: dict[str, tuple[ModuleType, ...]] = {
+    "": (transformers, rotary_classes, gone_classes, attention, remote_code, other_patches, kernelized),
+    "names": (neighbours,),
+    "config": (config_files, config_fields, init_functions),
+    "load": (loading,),
+}
+
+SHIMS: tuple[Shim, ...] = tuple(shim for rooms in _ROOMS.values() for room in rooms for shim in room.SHIMS)
 
 Targets = Sequence[str] | str | None
 
@@ -52,7 +76,7 @@ class Patch:
 
         if self._layer is None:
             return make_plan(self._options, (), ())
-        return make_plan(self._options, SHIMS, self._layer.edits)
+        return make_plan(self._options, _shims(self._options), self._layer.edits)
 
     @property
     def active(self) -> bool:
@@ -78,9 +102,14 @@ def patch(
     *,
     written_for: str | None = None,
     targets: Targets = None,
+    config: bool = True,
+    load: bool = True,
     on_problem: str | None = None,
 ) -> Patch:
-    """Make rotary functions of the installed transformers take every call form that they have had.
+    """Make code that was written for another transformers release run on the installed one.
+
+    Rotary functions take every call form that they have had, configs are read and written in either style,
+    and models of custom code keep the rotary buffers that their constructors computed.
 
     Works before or after ``import transformers``; imports nothing itself. Modules that are loaded are
     adapted at once, others when they are imported. Calls in the installed release's own form are untouched.
@@ -89,6 +118,9 @@ def patch(
         written_for: release that the calling code was written for, where forms are ambiguous.
             Default: ``ROPE_COMPAT_WRITTEN_FOR``.
         targets: names, ``module:name`` patterns or packages to narrow what is adapted.
+        config: whether RoPE fields of configs are bridged (``rope_theta``, ``rope_scaling``,
+            ``rope_parameters``), and ``ROPE_INIT_FUNCTIONS`` taken back to what it once was.
+        load: whether buffers are put back that loading a model of custom code would lose.
         on_problem: ``"warn"``, ``"error"`` or ``"ignore"`` for what cannot be made compatible. Default:
             ``"error"`` if ``ROPE_COMPAT=error``, else ``"warn"``.
 
@@ -106,8 +138,8 @@ def patch(
         Selection(targets),
     )
     if is_off():
-        return Patch(Options(version, None, selection), None)
-    options = Options(version, _installed(problem), selection)
+        return Patch(Options(version, None, selection, config, load, problem), None)
+    options = Options(version, _installed(problem), selection, config, load, problem)
     rules = _rules(options)
     try:
         layer = _engine.apply(rules, partial(_report, problem))
@@ -133,17 +165,24 @@ def unpatch() -> None:
 
 @contextmanager
 def patched(
-    *, written_for: str | None = None, targets: Targets = None, on_problem: str | None = None
+    *,
+    written_for: str | None = None,
+    targets: Targets = None,
+    config: bool = True,
+    load: bool = True,
+    on_problem: str | None = None,
 ) -> Iterator[Patch]:
     """`patch` for the body of a ``with`` statement; undone on any exit. Arguments as for `patch`."""
-    applied = patch(written_for=written_for, targets=targets, on_problem=on_problem)
+    applied = patch(written_for=written_for, targets=targets, config=config, load=load, on_problem=on_problem)
     try:
         yield applied
     finally:
         applied.undo()
 
 
-def plan(*, written_for: str | None = None, targets: Targets = None) -> Plan:
+def plan(
+    *, written_for: str | None = None, targets: Targets = None, config: bool = True, load: bool = True
+) -> Plan:
     """What `patch` with these arguments would do here; changes nothing.
 
     Raises:
@@ -151,10 +190,10 @@ def plan(*, written_for: str | None = None, targets: Targets = None) -> Plan:
     """
     from .planning import make_plan
 
-    options = Options(read_written_for(written_for), _installed("ignore"), Selection(targets))
+    options = Options(read_written_for(written_for), _installed("ignore"), Selection(targets), config, load)
     if is_off():
         return make_plan(options, (), ())
-    return make_plan(options, SHIMS, _engine.preview(_rules(options)))
+    return make_plan(options, _shims(options), _engine.preview(_rules(options)))
 
 
 def status() -> Status:
@@ -167,13 +206,14 @@ def status() -> Status:
 def adapt(function: Callable[..., Any], target: str, *, written_for: str | None = None) -> Callable[..., Any]:
     """Make a replacement of your own accept every form that callers of `target` use.
 
-    `patch` does this to replacements that it finds in a target's place; by hand it is needed for one that is
-    assigned afterwards.
+    `patch` does this to replacements that it finds in a target's place, and whenever a model is made to those
+    that were assigned since; by hand it is needed for one that is assigned to models that exist.
 
     Args:
         function: the replacement, in any form that the target's family has had.
         target: ``module:name``, such as
-            ``"transformers.models.llama.modeling_llama:apply_rotary_pos_emb"``, or the name alone.
+            ``"transformers.models.llama.modeling_llama:apply_rotary_pos_emb"``, or the name alone; for
+            attention ``"transformers.models.llama.modeling_llama:LlamaAttention.forward"``.
         written_for: as for `patch`.
 
     Raises:
@@ -181,6 +221,9 @@ def adapt(function: Callable[..., Any], target: str, *, written_for: str | None 
     """
     from .adapters.build import FAMILIES, UnknownGeneration, build_adapter
 
+    options = Options(read_written_for(written_for), _installed("ignore"), Selection(None))
+    if target.endswith("Attention.forward"):
+        return _adapt_attention(function, target, options)
     target = target if ":" in target else f"{getattr(function, '__module__', '') or ''}:{target}"
     family = target.partition(":")[2]
     if family not in FAMILIES:
@@ -191,10 +234,20 @@ def adapt(function: Callable[..., Any], target: str, *, written_for: str | None 
         raise ArgumentError(
             f"target={target!r}: expected module:name, with one of the names {', '.join(FAMILIES)}{about}"
         )
-    options = Options(read_written_for(written_for), _installed("ignore"), Selection(None))
     try:
         return build_adapter(function, context_for(target, options, is_library=False))
     except UnknownGeneration as reason:
+        raise ArgumentError(f"{function!r} cannot stand for {target}: {reason}") from None
+
+
+def _adapt_attention(function: Callable[..., Any], target: str, options: Options) -> Callable[..., Any]:
+    from .targets.attention_replaced import adapt_by_hand
+
+    if ":" not in target:
+        raise ArgumentError(f"target={target!r}: expected the module as well, as in module:{target}")
+    try:
+        return adapt_by_hand(function, target, options)
+    except ValueError as reason:
         raise ArgumentError(f"{function!r} cannot stand for {target}: {reason}") from None
 
 
@@ -228,7 +281,35 @@ _close_look = ImportHook(lambda name: name == "transformers", _look_closely)
 
 
 def _rules(options: Options) -> list[Rule]:
-    return [*transformers.rules(options), *remote_code.rules(options, _engine.adapt_now)]
+    found = [
+        *transformers.rules(options),
+        *rotary_classes.rules(options),
+        *gone_classes.rules(options),
+        *attention.rules(options),
+        *remote_code.rules(options, _engine.adapt_now),
+        *other_patches.rules(options, _engine.recheck),
+        *kernelized.rules(options),
+    ]
+    chosen = {shim.name for shim in _shims(options)}
+    for room in (*_ROOMS["names"], *_ROOMS["config"], *_ROOMS["load"]):
+        found += [rule for rule in room.rules(options) if rule.name in chosen]
+    return found
+
+
+def _shims(options: Options) -> tuple[Shim, ...]:
+    """The shims that the options leave; of those for configs and loading, the ones that were asked for."""
+    wanted = {"": True, "names": True, "config": options.config, "load": options.load}
+    return tuple(
+        shim
+        for argument, rooms in _ROOMS.items()
+        for room in rooms
+        for shim in room.SHIMS
+        if wanted[argument] and (not argument or _is_selected(shim, options.selection))
+    )
+
+
+def _is_selected(shim: Shim, selection: Selection) -> bool:
+    return any(selection.selects(*target.split(":", 1)) for target in shim.targets)
 
 
 def _report(problem: OnProblem, layer: Layer) -> None:
@@ -241,13 +322,20 @@ def _report(problem: OnProblem, layer: Layer) -> None:
         return
     from .environment import announce
 
-    messages = [f"{skip.target} is left alone: {skip.reason}" for skip in surprises]
+    messages = {_message(skip): skip for skip in surprises}
     if messages and problem == "error":
         raise IncompatibleVersionError("; ".join(messages))
     for message in notices:
         announce(message, SignatureDriftWarning)
-    for message in messages:
-        announce(message, SkippedTargetWarning)
+    for message, skip in messages.items():
+        announce(message, DeadPatchWarning if skip.in_vain else SkippedTargetWarning)
 
 
-_engine = Engine()
+def _message(skip: Skip) -> str:
+    return f"{skip.target}: {skip.reason}" if skip.in_vain else f"{skip.target} is left alone: {skip.reason}"
+
+
+#: What transformers is built on, and what these are: a third of all classes, and none knows of transformers.
+_STRANGERS = frozenset({*sys.stdlib_module_names, "mpmath", "networkx", "numpy", "sympy", "torch"})
+
+_engine = Engine(_STRANGERS)

@@ -10,14 +10,20 @@ from __future__ import annotations
 __all__ = [
     "ArgumentError",
     "CallFormError",
+    "DeadPatchWarning",
     "DevelopmentBuildWarning",
     "EnvironmentMismatchError",
     "IncompatibleVersionError",
     "IncompatibleVersionWarning",
     "LayoutError",
+    "OutsideRopeWarning",
     "PatchError",
+    "RemovedModuleError",
+    "RemovedNameError",
+    "RopeBufferError",
     "RopeCompatError",
     "RopeCompatWarning",
+    "RopeConfigError",
     "SignatureDriftWarning",
     "SkippedTargetWarning",
 ]
@@ -50,8 +56,24 @@ class EnvironmentMismatchError(IncompatibleVersionError):
     """A requirement given to `rope_compat.require` is not met."""
 
 
+class RopeConfigError(RopeCompatError, ValueError):
+    """A configuration's rotary embedding contradicts itself, or cannot be expressed or computed here."""
+
+
+class RemovedNameError(RopeCompatError, ImportError):
+    """A name that is imported from transformers is not there; the message says since when, and what to do."""
+
+
+class RemovedModuleError(RemovedNameError, ModuleNotFoundError):
+    """A module of transformers is not there; the message says since when."""
+
+
 class PatchError(RopeCompatError, RuntimeError):
     """`rope_compat.patch` failed half-way; everything it had changed has been put back."""
+
+
+class RopeBufferError(RopeCompatError, RuntimeError):
+    """A rotary buffer of a loaded model is impossible (not finite, on meta) and cannot be recomputed."""
 
 
 class RopeCompatWarning(UserWarning):
@@ -72,3 +94,11 @@ class SignatureDriftWarning(RopeCompatWarning):
 
 class SkippedTargetWarning(RopeCompatWarning):
     """A target is there, but its signature is not one that can be adapted."""
+
+
+class OutsideRopeWarning(RopeCompatWarning):
+    """Custom code uses something that transformers has removed and that has nothing to do with RoPE."""
+
+
+class DeadPatchWarning(RopeCompatWarning):
+    """Code changes something that the installed transformers does not use, so the change has no effect."""

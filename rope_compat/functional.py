@@ -1,11 +1,12 @@
-"""The rotary functions as an explicit API: every call form, no patching, no globals touched.
+"""The explicit API: rotary functions that take every call form and touch no globals.
 
 >>> from rope_compat.functional import apply_rotary_pos_emb
 >>> q, k = apply_rotary_pos_emb(q, k, cos, sin, position_ids)  # to 4.37
 >>> q, k = apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=2)  # from 5.0
 
-Numbers and dtypes are those of Llama, Qwen2-VL and Qwen2.5-VL in transformers: see
-`rope_compat.rotary.operations`. Needs torch, and not transformers.
+Numbers and dtypes are those of transformers' models: `apply_rotary_pos_emb` is Llama's, `_interleave`
+DeepSeek-V3's, `_vision` and `apply_multimodal_rotary_pos_emb` Qwen2-VL's, `_flashatt` Qwen2.5-VL's, `_2d` SAM
+2's; see `rope_compat.rotary`. Needs torch, and not transformers.
 """
 
 from __future__ import annotations
@@ -13,19 +14,51 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from .adapters.base import Context
 from .adapters.build import build_adapter
-from .adapters.flashatt import restore_flashatt
-from .rotary.rotation import rotate
+from .adapters.restoring import restore
+from .rotary.interleaved import deinterleave
+from .rotary.rotation import rotate_pair
 from .rotary.vision import vision as _vision
 
-__all__ = ["apply_rotary_pos_emb", "apply_rotary_pos_emb_flashatt", "apply_rotary_pos_emb_vision"]
+__all__ = [
+    "apply_multimodal_rotary_pos_emb",
+    "apply_rotary_pos_emb",
+    "apply_rotary_pos_emb_2d",
+    "apply_rotary_pos_emb_flashatt",
+    "apply_rotary_pos_emb_interleave",
+    "apply_rotary_pos_emb_vision",
+]
+
+Function = Callable[..., Any]
 
 
-def _llama(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1) -> tuple[Tensor, Tensor]:
-    """Rotate q and k.
+def _context(family: str) -> Context:
+    return Context(target=f"{__name__}:{family}")
+
+
+def _adapted(family: str, compute: Function) -> Function:
+    return _named(build_adapter(compute, _context(family)), family)
+
+
+def _restored(family: str, operation: str) -> Function:
+    return _named(restore(operation, _context(family)), family)
+
+
+def _named(function: Function, family: str) -> Function:
+    function.__name__ = function.__qualname__ = family
+    function.__module__ = __name__
+    return function
+
+
+apply_rotary_pos_emb: Function = _adapted("apply_rotary_pos_emb", rotate_pair)
+apply_rotary_pos_emb_vision: Function = _adapted("apply_rotary_pos_emb_vision", _vision)
+apply_rotary_pos_emb_flashatt: Function = _restored("apply_rotary_pos_emb_flashatt", "flashatt")
+apply_rotary_pos_emb_interleave: Function = _adapted("apply_rotary_pos_emb_interleave", deinterleave)
+apply_rotary_pos_emb_2d: Function = _restored("apply_rotary_pos_emb_2d", "pairwise 2d")
+apply_multimodal_rotary_pos_emb: Function = _restored("apply_multimodal_rotary_pos_emb", "multimodal")
+
+apply_rotary_pos_emb.__doc__ = """Rotate q and k.
 
     Args:
         q: ``[B, H, S, D]``, or ``[B, S, H, D]`` with ``unsqueeze_dim=2``.
@@ -46,24 +79,3 @@ def _llama(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 
 
     Source: transformers 5.0.0, models/llama/modeling_llama.py.
     """
-    cos, sin = cos.unsqueeze(unsqueeze_dim), sin.unsqueeze(unsqueeze_dim)
-    return rotate(q, cos, sin), rotate(k, cos, sin)
-
-
-def _context(family: str) -> Context:
-    return Context(target=f"{__name__}:{family}")
-
-
-Function = Callable[..., Any]
-
-apply_rotary_pos_emb: Function = build_adapter(_llama, _context("apply_rotary_pos_emb"))
-apply_rotary_pos_emb_vision: Function = build_adapter(_vision, _context("apply_rotary_pos_emb_vision"))
-apply_rotary_pos_emb_flashatt: Function = restore_flashatt(_context("apply_rotary_pos_emb_flashatt"))
-
-for _name, _function in (
-    ("apply_rotary_pos_emb", apply_rotary_pos_emb),
-    ("apply_rotary_pos_emb_vision", apply_rotary_pos_emb_vision),
-    ("apply_rotary_pos_emb_flashatt", apply_rotary_pos_emb_flashatt),
-):
-    _function.__name__ = _function.__qualname__ = _name
-    _function.__module__ = __name__

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from . import catalog
 from .patching.edits import Edit, Skip
-from .targets import remote_code
+from .targets import remote_code, transformers
 from .targets.functions import Options
 from .targets.names import NAMES
+from .targets.restored import has_name
 from .targets.shim import Shim
 
 __all__ = ["Plan", "Step", "make_plan"]
@@ -25,7 +27,7 @@ class Step:
     """
 
     target: str
-    action: Literal["adapt", "restore", "watch"]
+    action: Literal["adapt", "restore", "watch", "guard"]
     state: Literal["now", "on import", "skip"]
     shim: str
     detail: str
@@ -77,14 +79,48 @@ def make_plan(options: Options, shims: Sequence[Shim], edits: Sequence[Edit]) ->
     ]
     done = {step.target for step in steps}
     for shim in shims:
-        waiting = _waiting(shim, options, done)
+        targets = _missing(shim, options, done) if shim is transformers.FUNCTIONS_RESTORED else shim.targets
+        waiting = _waiting(shim, options, done) if targets else ""
         if waiting:
-            steps.append(Step(", ".join(shim.targets), shim.kind, "on import", shim.name, waiting))
+            steps.append(Step(", ".join(targets), shim.kind, "on import", shim.name, waiting))
     chosen = (
         ("written_for", str(options.written_for or "")),
         ("targets", repr(options.selection)),
+        *((name, "off") for name in ("config", "load") if not getattr(options, name)),
     )
     return Plan(options.release, chosen, tuple(steps), tuple(shims))
+
+
+def _missing(shim: Shim, options: Options, done: set[str]) -> tuple[str, ...]:
+    """The targets that a shim will restore: selected, not done, in modules of the release that lack them."""
+    release = options.release
+    if release is None:
+        return ()
+    return tuple(
+        target
+        for target in shim.targets
+        for module, _, name in (target.partition(":"),)
+        if target not in done
+        and options.selection.selects(module, name)
+        and has_name(module, "", release)
+        and not has_name(module, name, release)
+    )
+
+
+def _waiting_by_release(shim: Shim, release: str, done: set[str]) -> str:
+    """What a shim of classes or modules will do, by the releases that it names."""
+    from packaging.version import InvalidVersion, Version
+
+    if done.intersection(shim.targets):
+        return ""
+    module = shim.targets[0].partition(":")[0]
+    try:
+        here = Version(Version(release).base_version)
+    except InvalidVersion:
+        return f"when {module} is imported"
+    if here < Version(shim.since) or (shim.until is not None and here > Version(shim.until)):
+        return ""
+    return f"when {module} is imported"
 
 
 def _waiting(shim: Shim, options: Options, done: set[str]) -> str:
@@ -95,6 +131,10 @@ def _waiting(shim: Shim, options: Options, done: set[str]) -> str:
         return "when such a module is imported" if wanted and shim.targets[0] not in done else ""
     if options.release is None:
         return ""
+    if shim is transformers.FUNCTIONS_RESTORED:
+        return "restored when its module is imported"
+    if name not in NAMES:
+        return _waiting_by_release(shim, options.release, done)
     from packaging.version import InvalidVersion
 
     try:
@@ -107,6 +147,7 @@ def _waiting(shim: Shim, options: Options, done: set[str]) -> str:
         module
         for module, family in targets
         if family == name
+        and fnmatchcase(module, pattern)
         and module in modules
         and f"{module}:{name}" not in done
         and options.selection.selects(module, name)

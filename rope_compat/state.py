@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -28,7 +29,8 @@ class Adapted:
 class Status:
     """The state of rope_compat in this process.
 
-    ``notes`` tells of restored names whose use has no effect on the installed release.
+    ``notes`` tells of restored names whose use has no effect on the installed release, ``loaded`` of the
+    models that were loaded last: each with the buffers that the loader had lost and that were put back.
     """
 
     active: bool
@@ -36,6 +38,7 @@ class Status:
     adapted: tuple[Adapted, ...]
     skipped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    loaded: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """The status as JSON-ready data."""
@@ -63,8 +66,25 @@ def make_status(layers: Sequence[Layer], replacements: Sequence[object], shims: 
         active=bool(layers),
         patches=len(layers),
         adapted=tuple(
-            Adapted(target, how, counts.get(target, {})) for target, how in sorted(applied.items())
+            Adapted(target, how, counts.get(target, {})) for target, how in sorted(_gathered(applied).items())
         ),
         skipped=tuple(sorted(skipped.items())),
         notes=tuple(notes),
+        loaded=_loaded(),
     )
+
+
+def _gathered(applied: dict[str, str]) -> dict[str, str]:
+    """The same, with one line for all modules that only answer for names that they have lost."""
+    answering = {target: how for target, how in applied.items() if target.endswith(":__getattr__")}
+    if not answering:
+        return applied
+    others = {target: how for target, how in applied.items() if target not in answering}
+    one = next(iter(answering.values()))
+    return others | {"transformers.*:__getattr__": f"{one}, in {len(answering)} modules"}
+
+
+def _loaded() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    # Not imported here: where nothing was loaded, torch may not be there.
+    filling = sys.modules.get(f"{__package__}.loading.filling")
+    return tuple(map(tuple, filling.LOADED)) if filling is not None else ()

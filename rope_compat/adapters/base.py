@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,17 @@ from ..errors import CallFormError, LayoutError
 from .forms import CallForm, describe_forms
 from .signature import live_signature
 
-__all__ = ["AdapterInfo", "Context", "describe_call", "dress", "info_of", "is_compiling", "misfit", "refuse"]
+__all__ = [
+    "AdapterInfo",
+    "Context",
+    "describe_call",
+    "dress",
+    "info_of",
+    "is_compiling",
+    "is_restored",
+    "misfit",
+    "refuse",
+]
 
 
 # torch.compiler.is_compiling came with torch 2.2; before, there is no cheap way to tell.
@@ -38,7 +49,7 @@ class Context:
     release: str | None = None
     written_for: Version | None = None
     is_library: bool = True
-    history: tuple[tuple[str, str, str], ...] = ()
+    history: Sequence[tuple[str, str, str]] = ()
     removed_in: str | None = None
     signature_written_for: str | None = None
 
@@ -93,8 +104,18 @@ def info_of(function: object) -> AdapterInfo | None:
     return info if isinstance(info, AdapterInfo) else None
 
 
-def dress(adapter: Callable[..., Any], info: AdapterInfo) -> Callable[..., Any]:
+def is_restored(function: object) -> bool:
+    """Whether `function` is one of ours that stands in nobody's place: the release has none of that name."""
+    info = info_of(function)
+    return info is not None and info.native is None
+
+
+def dress(
+    adapter: Callable[..., Any], info: AdapterInfo, signature: inspect.Signature | None = None
+) -> Callable[..., Any]:
     """Give `adapter` the name, the documentation and the signature of its native function.
+
+    `signature` is the native function's, where it is known: reading one costs 30 µs.
 
     Not by `functools.wraps`: that would set ``__wrapped__``, which `inspect` follows past
     the adapter, and would copy Dynamo's private attributes from compiled callables.
@@ -104,7 +125,8 @@ def dress(adapter: Callable[..., Any], info: AdapterInfo) -> Callable[..., Any]:
     adapter.__qualname__ = getattr(native, "__qualname__", info.context.family)
     adapter.__module__ = getattr(native, "__module__", None) or info.context.module
     adapter.__doc__ = getattr(native, "__doc__", None)
-    signature = live_signature(native) if native is not None else None
+    if signature is None and native is not None:
+        signature = live_signature(native)
     if signature is not None:
         adapter.__signature__ = signature  # type: ignore[attr-defined]
     adapter.__rope_compat__ = info  # type: ignore[attr-defined]

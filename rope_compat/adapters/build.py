@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .base import Context
 from .flashatt import adapt_flashatt
-from .generation import Generation, read_generation
+from .generation import read_generation
+from .multimodal import adapt_multimodal, read_multimodal
+from .pairwise_2d import adapt_2d, read_2d
 from .rotary_pos_emb import adapt_rotary_pos_emb
 from .signature import live_signature, signature_text
 from .vision import adapt_vision
 
-__all__ = ["FAMILIES", "UnknownGeneration", "build_adapter"]
+__all__ = ["FAMILIES", "Builder", "UnknownGeneration", "build_adapter"]
 
-Builder = Callable[[Callable[..., Any], Generation, Context], Callable[..., Any] | None]
+
+class Builder(NamedTuple):
+    """How the adapters of one family are built.
+
+    ``read``: the generation of a live function, None where it is not one of the family. ``adapt``: the
+    adapter for function, generation and context; None where the family has no such generation, and the
+    function itself where it takes every form.
+    """
+
+    read: Callable[[Callable[..., Any]], Any]
+    adapt: Callable[[Callable[..., Any], Any, Context], Callable[..., Any] | None]
+
+
+_rotary = Builder(read_generation, adapt_rotary_pos_emb)
 
 FAMILIES: dict[str, Builder] = {
-    "apply_rotary_pos_emb": adapt_rotary_pos_emb,
-    "apply_rotary_pos_emb_vision": adapt_vision,
-    "apply_rotary_pos_emb_flashatt": adapt_flashatt,
+    "apply_rotary_pos_emb": _rotary,
+    "apply_rotary_pos_emb_vision": Builder(read_generation, adapt_vision),
+    "apply_rotary_pos_emb_flashatt": Builder(read_generation, adapt_flashatt),
+    "apply_rotary_pos_emb_interleave": _rotary,
+    "apply_multimodal_rotary_pos_emb": Builder(read_multimodal, adapt_multimodal),
+    "apply_rotary_pos_emb_2d": Builder(read_2d, adapt_2d),
+    "apply_rotary_pos_emb_esm": _rotary,
 }
 
 
@@ -30,7 +49,7 @@ class UnknownGeneration(Exception):  # noqa: N818 - a reason to skip, never rais
 def build_adapter(
     native: Callable[..., Any], context: Context, like: Callable[..., Any] | None = None
 ) -> Callable[..., Any]:
-    """The adapter for `native`, which stands at ``context.target``.
+    """The adapter for `native`, which stands at ``context.target``; `native` itself where it takes all forms.
 
     `like` is the function to read signature and code from, where `native` is a wrapper of it.
 
@@ -38,8 +57,13 @@ def build_adapter(
         UnknownGeneration: the live signature is not one that the family has had.
     """
     source = native if like is None else like
-    generation = read_generation(source) if callable(source) else None
-    adapter = FAMILIES[context.family](native, generation, context) if generation is not None else None
+    family = FAMILIES[context.family]
+    generation = family.read(source) if callable(source) else None
+    if getattr(generation, "extra", ()) and (context.is_library or family is not _rotary):
+        # A replacement may have more parameters than its callers know of; in transformers' own function they
+        # would be a form that nobody has looked at.
+        generation = None
+    adapter = family.adapt(native, generation, context) if generation is not None else None
     if adapter is None:
         signature = live_signature(source) if callable(source) else None
         shown = signature_text(signature) if signature is not None else "cannot be read"

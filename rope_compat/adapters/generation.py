@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Literal
 
-from .signature import live_signature, mentions, reads_argument, signature_text
+from .signature import live_signature, mentions, picks_rows, reads_argument, signature_text
 
 __all__ = ["Generation", "read_generation"]
 
@@ -33,6 +34,8 @@ class Generation:
             (the caller passes ``[B, 1, S, D]``), ``fixed`` (the caller passes what broadcasts).
         table_rank: rank of the tables that ``position_ids`` index, 2 or 4.
         k_optional: ``k`` may be None (Qwen4-exp).
+        extra: further parameters, all with defaults, that no release has had (Liger 0.8.5 has a
+            ``rotary_dim=None``).
     """
 
     signature: str
@@ -45,6 +48,7 @@ class Generation:
     style: Style
     table_rank: int
     k_optional: bool
+    extra: tuple[str, ...] = ()
 
 
 def read_generation(function: Callable[..., Any]) -> Generation | None:
@@ -64,8 +68,10 @@ def read_generation(function: Callable[..., Any]) -> Generation | None:
     if abs(cos - sin) != 1 or min(cos, sin) not in (1, 2, 3):
         return None
     tensors = min(cos, sin)
-    trailing = tuple(names[tensors + 2 :])
-    if not set(trailing) <= set(_TRAILING) or len(trailing) > 2:
+    after = parameters[tensors + 2 :]
+    trailing = tuple(takewhile(_TRAILING.__contains__, names[tensors + 2 :]))
+    extra = after[len(trailing) :]
+    if len(trailing) > 2 or any(p.default is p.empty or p.name in _TRAILING for p in extra):
         return None
     order: Literal["cos_sin", "sin_cos"] = "cos_sin" if cos < sin else "sin_cos"
     built = _generation(function, text, names, order, tensors, trailing, parameters)
@@ -84,8 +90,11 @@ def _generation(
 ) -> Generation:
     positions: Positions = "none"
     by_name = {p.name: p for p in parameters or ()}
+    required = "position_ids" in by_name and by_name["position_ids"].default is inspect.Parameter.empty
     if "position_ids" in trailing:
-        positions = "indexes" if reads_argument(function, "position_ids") is not False else "ignored"
+        # Liger's function reads them as well, to hand them on to a kernel that ignores them.
+        indexes = reads_argument(function, "position_ids") is not False and (required or picks_rows(function))
+        positions = "indexes" if indexes else "ignored"
     return Generation(
         signature=text,
         names=frozenset(names),
@@ -93,12 +102,12 @@ def _generation(
         tensors=tensors,
         trailing=trailing,
         positions=positions,
-        positions_required="position_ids" in by_name
-        and by_name["position_ids"].default is inspect.Parameter.empty,
+        positions_required=required,
         style=_style(function, tensors, trailing, positions),
         # Up to 4.34.1 tables were [1, 1, S, D]: gathered from, or squeezed before they were indexed.
         table_rank=4 if mentions(function, "gather", "squeeze") else 2,
         k_optional="k" in by_name and by_name["k"].default is None,
+        extra=tuple(names[tensors + 2 + len(trailing) :]),
     )
 
 

@@ -14,7 +14,7 @@ from .generation import Generation
 from .parse import RotaryCall, UnreadableCall
 from .positions import TableRule
 
-__all__ = ["NativeCaller"]
+__all__ = ["NativeCaller", "rows_as_table"]
 
 
 class NativeCaller:
@@ -89,7 +89,7 @@ class NativeCaller:
         options: list[Any] = []
         if generation.positions == "indexes":
             if positions is None and (generation.positions_required or cos.dim() == 2):
-                cos, sin, positions = _rows_as_table(cos, sin)
+                cos, sin, positions = rows_as_table(cos, sin)
             if generation.table_rank == 4 and positions is not None:
                 cos, sin = cos[None, None], sin[None, None]
             options.append(positions)
@@ -129,7 +129,7 @@ class NativeCaller:
         return tuple(native(*rotated, cos, sin, *options))
 
 
-def _rows_as_table(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def rows_as_table(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Tables and position_ids such that ``cos[position_ids]`` is what was given, ``[..., D]``."""
     width = cos.shape[-1]
     positions = torch.arange(cos.shape[:-1].numel(), device=cos.device).view(cos.shape[:-1])

@@ -30,13 +30,16 @@ Adapter = Callable[..., Any]
 Test = Callable[[tuple[Any, ...], dict[str, Any]], bool]
 
 
-def adapt_rotary_pos_emb(native: Adapter, generation: Generation, context: Context) -> Adapter:
-    """Build the adapter that stands in the place of `native`.
+def adapt_rotary_pos_emb(native: Adapter, generation: Generation, context: Context) -> Adapter | None:
+    """Build the adapter that stands in the place of `native`, None where it is something else.
 
     Native calls go straight through; a `RuntimeError` that comes from axes that do not
     meet becomes a `LayoutError`. Foreign calls are translated, or refused with a
     `CallFormError` that shows the call, the native form and the known foreign ones.
     """
+    if generation.order == "freqs":
+        # Custom code's `(t, freqs)` (Qwen-1, Megatron) has the name only; freqs may be a list.
+        return None
     if generation.style == "fixed" or generation.order != "cos_sin":
         return _native_only(native, generation, context)
     forms = _forms_beside(generation, context)
@@ -130,7 +133,7 @@ def _foreign(caller: NativeCaller, info: AdapterInfo) -> Callable[[tuple[Any, ..
 def _native_test(generation: Generation, context: Context, rule: TableRule) -> Test:
     """A function that tells native calls, by what distinguishes the forms and by nothing else."""
     names = generation.names
-    trailing = generation.trailing
+    trailing, extra = generation.trailing, generation.extra
     required = generation.tensors + 2
     position_place = required if trailing[:1] == ("position_ids",) else -1
     axis_place = required + trailing.index("unsqueeze_dim") if "unsqueeze_dim" in trailing else -1
@@ -144,12 +147,12 @@ def _native_test(generation: Generation, context: Context, rule: TableRule) -> T
             if name not in names:
                 return False
             if name not in trailing:
-                tensors += 1
+                tensors += name not in extra
             elif name == "unsqueeze_dim" and not is_axis(value):
                 return False
         if tensors != required and not (generation.k_optional and _binds_cos_sin(given, kwargs, required)):
             return False
-        if given > required + len(trailing):
+        if given > required + len(trailing) + len(extra):
             return False
         if generation.k_optional and given >= required and is_positions(args[required - 1]):
             # (x, cos, sin, position_ids), not (q, k, cos, sin).
@@ -226,7 +229,7 @@ def _native_only(native: Adapter, generation: Generation, context: Context) -> A
     and both half-width: a call in the common form would be computed wrongly, not differently.
     """
     info = AdapterInfo(context, native, generation.signature, ())
-    trailing = len(generation.trailing)
+    options = generation.trailing + generation.extra
     required = generation.tensors + 2
     accepts_keywords = "**" in generation.signature
     why = "this function has had one form in all releases"
@@ -237,10 +240,10 @@ def _native_only(native: Adapter, generation: Generation, context: Context) -> A
         tensors = min(len(args), required)
         for name in kwargs:
             if name in generation.names:
-                tensors += name not in generation.trailing
+                tensors += name not in options
             elif not accepts_keywords:
                 raise refuse(info, args, kwargs, why)
-        if tensors != required or len(args) > required + trailing:
+        if tensors != required or len(args) > required + len(options):
             raise refuse(info, args, kwargs, why)
         return native(*args, **kwargs)
 

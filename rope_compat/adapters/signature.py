@@ -15,9 +15,14 @@ __all__ = [
     "is_module",
     "live_signature",
     "mentions",
+    "nested_codes",
+    "picks_rows",
     "reads_argument",
     "signature_text",
 ]
+
+
+_STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 def is_module(function: object) -> bool:
@@ -40,9 +45,23 @@ def live_signature(function: Callable[..., Any]) -> inspect.Signature | None:
 
 
 def signature_text(signature: inspect.Signature) -> str:
-    """Names, defaults and markers of `signature` without annotations."""
-    bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
-    return str(inspect.Signature(bare))
+    """Names, defaults and markers of `signature` without annotations.
+
+    Written out, as patching needs hundreds: `inspect` would make three objects a parameter for it.
+    """
+    parts: list[str] = []
+    positional_only = has_star = False
+    for parameter in signature.parameters.values():
+        kind = parameter.kind
+        if positional_only and kind is not parameter.POSITIONAL_ONLY:
+            parts.append("/")
+        positional_only = kind is parameter.POSITIONAL_ONLY
+        if kind is parameter.KEYWORD_ONLY and not has_star:
+            parts.append("*")
+        has_star = has_star or kind in (parameter.VAR_POSITIONAL, parameter.KEYWORD_ONLY)
+        default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
+        parts.append(f"{_STARS.get(kind, '')}{parameter.name}{default}")
+    return f"({', '.join([*parts, '/'] if positional_only else parts)})"
 
 
 def _worker(function: Callable[..., Any]) -> Any:
@@ -87,14 +106,29 @@ def reads_argument(function: Callable[..., Any], name: str) -> bool | None:
     )
 
 
+def picks_rows(function: Callable[..., Any]) -> bool:
+    """Whether the code of `function`, nested functions included, can pick rows of a tensor by an index."""
+    code = code_of(function)
+    if code is None or mentions(function, "gather", "index_select", "embedding", "take_along_dim"):
+        return code is not None
+    return any(
+        # From 3.14 on subscription is one of the binary operations.
+        instruction.opname == "BINARY_SUBSCR"
+        or (instruction.opname, instruction.argrepr) == ("BINARY_OP", "[]")
+        for inner in nested_codes(code)
+        for instruction in dis.get_instructions(inner)
+    )
+
+
 def mentions(function: Callable[..., Any], *words: str) -> bool:
     """Whether the code of `function`, nested functions included, refers to one of the names `words`."""
     code = code_of(function)
-    return code is not None and any(word in inner.co_names for inner in _codes(code) for word in words)
+    return code is not None and any(word in inner.co_names for inner in nested_codes(code) for word in words)
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
+def nested_codes(code: CodeType) -> Iterator[CodeType]:
+    """A code object, and those of the functions, lambdas and comprehensions in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _codes(constant)
+            yield from nested_codes(constant)

@@ -16,7 +16,7 @@ from .generation import Generation
 from .pair_or_freqs import from_angles, pair_or_freqs
 from .signature import code_of, globals_of
 
-__all__ = ["adapt_vision"]
+__all__ = ["adapt_vision", "pairs_halves"]
 
 
 def adapt_vision(
@@ -34,7 +34,7 @@ def adapt_vision(
         return dress(pair_or_freqs(info, pair=pair, freqs=native, native="freqs"), info)
     if generation.tensors != 2 or generation.trailing:
         return None
-    info = AdapterInfo(context, native, generation.signature, (FREQS,) if _pairs_halves(native) else ())
+    info = AdapterInfo(context, native, generation.signature, (FREQS,) if pairs_halves(native) else ())
 
     def freqs(tensor: Tensor, freqs: Tensor) -> Tensor:
         if not info.forms:
@@ -49,7 +49,7 @@ def adapt_vision(
     return dress(pair_or_freqs(info, pair=native, freqs=freqs, native="pair"), info)
 
 
-def _pairs_halves(native: Callable[..., Any]) -> bool:
+def pairs_halves(native: Callable[..., Any]) -> bool:
     """Whether the function's own `rotate_half` turns (0, 1, 2, 3) into (-2, -3, 0, 1).
 
     Inkling 2 (5.23.0) pairs neighbours; GLM's text `rotate_half` does too, under the same name.

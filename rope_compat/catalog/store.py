@@ -47,6 +47,11 @@ class Catalog:
         """The qualified name of every target that a module ever had, sorted."""
         return tuple(self._entry(module))
 
+    def kinds(self, module: str) -> Iterator[tuple[str, str]]:
+        """The qualified name of every target of a module, with the kind that it had last."""
+        for name, entry in self._entry(module).items():
+            yield name, self.kind_of(entry)
+
     def targets(self) -> Iterator[tuple[Target, str]]:
         """Every target, with the kind that it had last."""
         for module, names in self._all_entries().items():
@@ -153,6 +158,14 @@ class Catalog:
             for module, rows in self._names["modules"].items()
             if any(name in f" {names} ".split(" ") for row in rows for names in row[2].values())
         )
+
+    def names_in(self, module: str, build: str) -> frozenset[str]:
+        """Every name that could be imported from a module in a build; empty where there was none."""
+        place = self.order[build]
+        for first, last, names in self._name_runs(module):
+            if first <= place <= last:
+                return frozenset(names)
+        return frozenset()
 
     def _name_runs(self, module: str) -> Iterator[tuple[int, int, dict[str, tuple[str, str]]]]:
         """Runs of builds, with kind and condition of each name; the file has what is different."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from rope_compat import catalog
+from rope_compat.targets.names import NAMES
 
 __all__ = ["Found", "read"]
 
@@ -16,9 +17,10 @@ Found = dict[tuple[str, str], str]
 # Parsing whole files takes fifty times as long. On each of the 140 releases from 4.28.0 to 5.23.0 the
 # pattern finds what parsing finds.
 _DEFINITION = re.compile(
-    rb"^def (apply_rotary_pos_emb(?:_vision|_flashatt)?)(\(.*?\))(?:\s*->[^\n]*?)?:[ \t]*(?:#[^\n]*)?\r?$",
+    rb"^def (" + "|".join(NAMES).encode() + rb")(\(.*?\))(?:\s*->[^\n]*?)?:[ \t]*(?:#[^\n]*)?\r?$",
     re.MULTILINE | re.DOTALL,
 )
+_BEGINNING = re.compile(rb"def (?:" + "|".join(NAMES).encode() + rb")\(")
 # TensorFlow and Flax modules, up to 4.57.6: no torch tensor reaches their functions.
 _FOREIGN = ("modeling_tf_", "modeling_flax_")
 
@@ -35,7 +37,7 @@ def read(package: str) -> Found:
                 text = stream.read()
         except OSError:
             continue
-        if b"def apply_rotary_pos_emb" in text:
+        if _BEGINNING.search(text):
             for name, signature in _DEFINITION.findall(text):
                 found[module, name.decode()] = catalog.normalize(signature.decode("utf-8", "replace"))
     return found

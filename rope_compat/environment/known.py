@@ -41,7 +41,7 @@ KNOWN_BAD = (
         releases=">=5.0.0",
         severity="note",
         message="from_pretrained leaves non-persistent buffers (inv_freq) of remote-code models unset",
-        remedy="recompute the rotary buffers of such models after loading; transformers' own are fine",
+        remedy="rope_compat.patch() before loading keeps them; rope_compat.repair(model) recomputes them",
     ),
     KnownBad(
         code="python-too-old",

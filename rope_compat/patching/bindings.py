@@ -1,15 +1,15 @@
-"""What stands in whose place: every original with its replacements, and every attribute that was set."""
+"""What stands in whose place: every original with its replacements, every attribute and key that was set."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from types import ModuleType
 from weakref import ref
 
-from .edits import MISSING, Assign, Entry, Replace
+from .edits import MISSING, Assign, Entry, Replace, SetItem
 from .layer import Layer
 from .references import Moved, loaded_modules, move_in_class, move_references, namespace
-from .slots import AttributeSlot, ObjectSlot
+from .slots import AttributeSlot, ItemSlot, ObjectSlot
 
 __all__ = ["Bindings"]
 
@@ -19,10 +19,12 @@ NewMoves = dict[int, tuple[object, object]]
 class Bindings:
     """The state of all layers together. Its owner serialises the calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, strangers: frozenset[str] = frozenset()) -> None:
+        self._strangers = strangers
         self._objects: dict[int, ObjectSlot] = {}
         self._replacements: dict[int, ObjectSlot] = {}
-        self._attributes: dict[tuple[int, str], AttributeSlot] = {}
+        # By kind, id of the owner, and attribute or key.
+        self._places: dict[tuple[type, int, Hashable], AttributeSlot | ItemSlot] = {}
         # Modules and classes that were changed, by id: some may have left `sys.modules` before undoing.
         self._touched: dict[int, ref[object]] = {}
 
@@ -33,7 +35,7 @@ class Bindings:
 
     def replacements(self) -> list[object]:
         """Every object that stands in another's place now."""
-        return [slot.top for slot in (*self._objects.values(), *self._attributes.values()) if slot.stack]
+        return [slot.top for slot in (*self._objects.values(), *self._places.values()) if slot.stack]
 
     def replace(self, layer: Layer, edit: Replace, moves: NewMoves) -> None:
         """Replace at the target; enter in `moves` what is to be moved elsewhere."""
@@ -58,13 +60,16 @@ class Bindings:
         if slot.everywhere:
             moves[id(slot.original)] = (slot.original, slot.top)
 
-    def assign(self, layer: Layer, edit: Assign) -> None:
-        """Set one attribute, unless this layer has done it and it still holds."""
-        key = (id(edit.owner), edit.attribute)
-        slot = self._attributes.get(key)
+    def assign(self, layer: Layer, edit: Assign | SetItem) -> None:
+        """Set one attribute or one key, unless this layer has done it and it still holds."""
+        kind = AttributeSlot if isinstance(edit, Assign) else ItemSlot
+        place = edit.attribute if isinstance(edit, Assign) else edit.item
+        key = (kind, id(edit.owner), place)
+        slot = self._places.get(key)
         if slot is None or not slot.knows(slot.current()):
-            # A reload, or the user, has assigned something else since: that is what undoing goes back to.
-            slot = self._attributes[key] = AttributeSlot.of(edit.owner, edit.attribute, copies=edit.copies)
+            # A reload, or the user, has put something else there since: that is what undoing goes back to.
+            made = AttributeSlot.of(edit) if isinstance(edit, Assign) else ItemSlot.of(edit)
+            slot = self._places[key] = made
         before = slot.current()
         if not slot.holds(layer):
             slot.push(layer, edit.key, edit.make)
@@ -75,7 +80,7 @@ class Bindings:
     def move(self, moves: NewMoves, modules: Iterable[ModuleType]) -> list[Moved]:
         """Move references that the modules and their classes hold."""
         moved = []
-        for step in move_references(moves, modules):
+        for step in move_references(moves, modules, strangers=self._strangers):
             self._touch(step.owner)
             moved.append(step)
         return moved
@@ -93,20 +98,20 @@ class Bindings:
             if not slot.stack:
                 self._objects.pop(id(slot.original), None)
         try:
-            self._drop_attributes(layer, moves)
+            self._drop_places(layer, moves)
         finally:
             self._move_back(moves)
 
-    def _drop_attributes(self, layer: Layer, moves: NewMoves) -> None:
+    def _drop_places(self, layer: Layer, moves: NewMoves) -> None:
         failed: Exception | None = None
-        for key, slot in list(self._attributes.items()):
-            # Where somebody has assigned something else since, theirs stays.
+        for key, slot in list(self._places.items()):
+            # Where somebody has put something else there since, theirs stays.
             is_ours = slot.holds(layer) and slot.current() is slot.top
             for replacement in slot.drop(layer):
                 if slot.copies and slot.top is not MISSING:
                     moves[id(replacement)] = (replacement, slot.top)
             if not slot.stack:
-                del self._attributes[key]
+                del self._places[key]
             try:
                 if is_ours:
                     slot.show()
@@ -126,9 +131,9 @@ class Bindings:
             elif isinstance(owner, type):
                 for _ in move_in_class(owner, moves, set()):
                     pass
-        for _ in move_references(moves, loaded_modules()):
+        for _ in move_references(moves, loaded_modules(), strangers=self._strangers):
             pass
-        if not self._objects and not self._attributes:
+        if not self._objects and not self._places:
             self._touched.clear()
 
     def _touch(self, owner: object) -> None:

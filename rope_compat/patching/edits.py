@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
-__all__ = ["MISSING", "Assign", "Edit", "Entry", "Replace", "Resolve", "Rule", "Skip"]
+__all__ = [
+    "MISSING",
+    "AbsenceRule",
+    "Assign",
+    "Edit",
+    "Entry",
+    "Replace",
+    "Resolve",
+    "Rule",
+    "SetItem",
+    "Skip",
+]
 
 
 class _Missing:
@@ -68,16 +79,37 @@ class Assign:
 
 
 @dataclass(frozen=True, slots=True)
+class SetItem:
+    """Set one key of one dict, whether it is there or not, or one place of a list; it stays the same object.
+
+    For tables that others hold and add to: every holder sees the entry, and undoing leaves the others' alone.
+    """
+
+    target: str
+    owner: dict[Any, Any] | list[Any]
+    item: Hashable
+    make: Callable[[], object]
+    key: Hashable
+    rule: str
+    detail: str
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Skip:
-    """A target that is left alone, and why. `surprising` ones are worth a warning."""
+    """A target that is left alone, and why. `surprising` ones are worth a warning.
+
+    `in_vain`: somebody has put something there that nothing will use.
+    """
 
     target: str
     rule: str
     reason: str
     surprising: bool = True
+    in_vain: bool = False
 
 
-Edit: TypeAlias = Replace | Assign | Skip
+Edit: TypeAlias = Replace | Assign | SetItem | Skip
 Resolve: TypeAlias = Callable[[object], object]
 
 
@@ -100,6 +132,17 @@ class Rule(Protocol):
 
         Must not import anything, and must not change anything.
         """
+
+
+@runtime_checkable
+class AbsenceRule(Protocol):
+    """A rule that is also told of modules that no finder finds."""
+
+    def matches(self, module_name: str) -> bool:
+        """As for `Rule`."""
+
+    def absent(self, module_name: str) -> None:
+        """Return, and the import fails as it always did; or raise what it is to fail with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 
 from .bindings import Bindings, NewMoves
-from .edits import Edit, Entry, Replace, Rule, Skip
+from .collecting import paused_collector
+from .edits import AbsenceRule, Edit, Entry, Replace, Rule, Skip
+from .fingerprint import fingerprint
 from .hooks import ImportHook
-from .layer import Layer
+from .layer import ByPackage, Layer
 from .locking import ForkSafeLock
 from .progress import is_initializing, names_in_progress, wait_for
 from .references import loaded_modules, name_of
@@ -18,15 +20,20 @@ __all__ = ["Engine"]
 
 
 class Engine:
-    """All that is replaced in this process. There is one; its lock serialises every change."""
+    """All that is replaced in this process. There is one; its lock serialises every change.
 
-    def __init__(self) -> None:
+    `strangers`: top-level packages whose classes hold nothing of the libraries that are patched.
+    """
+
+    def __init__(self, strangers: frozenset[str] = frozenset()) -> None:
         self._lock = ForkSafeLock()
         self._layers: tuple[Layer, ...] = ()
-        self._bindings = Bindings()
+        self._bindings = Bindings(strangers)
         # Modules whose code was running when a layer came, with no hook to tell when it is done.
         self._unfinished: list[ModuleType] = []
-        self._hook = ImportHook(self._wants, self._on_import)
+        # By id of a module: what it held after it was processed last.
+        self._seen: dict[int, int] = {}
+        self._hook = ImportHook(self._wants, self._on_import, self._on_absent)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -49,9 +56,11 @@ class Engine:
                 # In this order: an import that began before the hook came is seen in one of the two.
                 begun = names_in_progress()
                 modules = loaded_modules()
-                begun |= {name_of(m) for m in modules if is_initializing(m)}
-                finished = [m for m in modules if not is_initializing(m)]
-                layer.edits = self._process(layer, finished)
+                running = [m for m in modules if is_initializing(m)]
+                begun |= set(map(name_of, running))
+                finished = [m for m in modules if m not in running] if running else modules
+                with paused_collector():
+                    layer.edits = self._process(layer, finished)
             # Outside the lock: another thread that is being waited for may be waiting for the lock.
             for name in sorted(begun):
                 if layer.wants(name):
@@ -77,7 +86,8 @@ class Engine:
     def preview(self, rules: Sequence[Rule]) -> list[Edit]:
         """What `apply` would do with the modules that are loaded; changes nothing."""
         with self._lock:
-            return [edit for module in loaded_modules() for edit in self._propose(module, rules)]
+            by_package = ByPackage(rules)
+            return [edit for module in loaded_modules() for edit in self._propose(module, by_package)]
 
     def replacements(self) -> list[object]:
         """Every object that stands in another's place now."""
@@ -92,6 +102,17 @@ class Engine:
                 self._process(layer, [module])
         self._report()
 
+    def recheck(self, modules: Iterable[ModuleType]) -> None:
+        """Process those modules again that hold something else than when this was asked last."""
+        changed = [module for module in modules if self._seen.get(id(module)) != fingerprint(module)]
+        if not changed:
+            return
+        with self._lock:
+            for layer in self._layers:
+                self._process(layer, [module for module in changed if layer.wants(name_of(module))])
+            self._seen.update((id(module), fingerprint(module)) for module in changed)
+        self._report()
+
     def _wants(self, name: str) -> bool:
         # Where the lock is not free there will be another time: this thread holds import locks.
         if self._unfinished and self._lock.acquire(0):
@@ -99,7 +120,10 @@ class Engine:
                 self._catch_up()
             finally:
                 self._lock.release()
-        return any(layer.wants(name) for layer in self._layers)
+        for layer in self._layers:  # noqa: SIM110 - a generator would cost half of the answer
+            if layer.wants(name):
+                return True
+        return False
 
     def _on_import(self, module: ModuleType, fresh: list[str]) -> None:
         name = name_of(module)
@@ -111,6 +135,13 @@ class Engine:
             for layer in self._layers:
                 self._process(layer, imported, reachable=fresh)
         self._report()
+
+    def _on_absent(self, name: str) -> None:
+        """Ask the rules that have to say something of modules that are not there; they may raise."""
+        for layer in self._layers:
+            for rule in layer.rules:
+                if isinstance(rule, AbsenceRule) and rule.matches(name):
+                    rule.absent(name)
 
     def _process_begun(self, layer: Layer, name: str) -> None:
         """Process a module whose import began before the layer came."""
@@ -135,11 +166,11 @@ class Engine:
         for layer in self._layers:
             layer.report(layer)
 
-    def _propose(self, module: ModuleType, rules: Iterable[Rule]) -> list[Edit]:
+    def _propose(self, module: ModuleType, rules: ByPackage) -> list[Edit]:
         name = name_of(module)
         return [
             edit
-            for rule in rules
+            for rule in rules.of(name)
             if rule.matches(name)
             for edit in rule.propose(module, self._bindings.original_of)
         ]
@@ -154,7 +185,7 @@ class Engine:
         moves: NewMoves = {}
         edits: list[Edit] = []
         for module in modules:
-            for edit in self._propose(module, layer.rules):
+            for edit in self._propose(module, layer.asked):
                 self._perform(layer, edit, moves)
                 edits.append(edit)
         # A snapshot from before the edits would miss modules that another thread has imported meanwhile.

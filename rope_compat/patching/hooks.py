@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
+from itertools import filterfalse
 from types import ModuleType
 from typing import Any
 
 __all__ = ["ImportHook"]
 
 Ready = Callable[[ModuleType, list[str]], None]
+Absent = Callable[[str], None]
 
 
 class ImportHook:
@@ -19,12 +21,16 @@ class ImportHook:
     `wants(name)` is asked for every import and must be cheap. `ready(module, fresh)` is
     called after the module's code has run, under the module's import lock; `fresh` names
     the modules that were imported meanwhile. The module keeps its own loader: nothing of
-    the hook can be seen on it.
+    the hook can be seen on it. ``absent(name)`` is told of a module that no finder finds, and may raise what
+    the import is to fail with.
     """
 
-    def __init__(self, wants: Callable[[str], bool], ready: Ready) -> None:
+    def __init__(
+        self, wants: Callable[[str], bool], ready: Ready, absent: Absent = lambda name: None
+    ) -> None:
         self._wants = wants
         self._ready = ready
+        self._absent = absent
 
     def install(self) -> None:
         """Start watching; nothing happens if it is watching already."""
@@ -43,9 +49,11 @@ class ImportHook:
         """The spec that the other finders find, with a loader that calls back; None for unmatched names."""
         if not self._wants(fullname):
             return None
-        for finder in list(sys.meta_path):
+        finders = list(sys.meta_path)
+        # Those before this one have been asked; another hook among them would ask this one again.
+        for finder in finders[finders.index(self) + 1 :] if self in finders else finders:
             find = getattr(finder, "find_spec", None)
-            if finder is self or find is None:
+            if find is None:
                 continue
             spec: ModuleSpec | None = find(fullname, path, target)
             if spec is not None:
@@ -53,6 +61,7 @@ class ImportHook:
                     # Not a subclass of importlib.abc.Loader: that module takes ten milliseconds to import.
                     spec.loader = _WatchingLoader(spec.loader, self._ready)  # type: ignore[assignment]
                 return spec
+        self._absent(fullname)
         return None
 
 
@@ -77,4 +86,5 @@ class _WatchingLoader:
             module.__spec__.loader = self._loader
         known = set(sys.modules)
         self._loader.exec_module(module)
-        self._ready(module, [name for name in sys.modules.copy() if name not in known])
+        # In C: there are thousands of names, and hundreds of imports that are watched.
+        self._ready(module, list(filterfalse(known.__contains__, list(sys.modules))))

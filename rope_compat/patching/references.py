@@ -8,17 +8,40 @@ identity; closures, containers and instances are not.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import types
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["Moved", "Moves", "loaded_modules", "move_in_class", "move_references", "name_of", "namespace"]
+from .edits import Replace
+
+__all__ = [
+    "Moved",
+    "Moves",
+    "closed_over",
+    "loaded_modules",
+    "move_in_class",
+    "move_references",
+    "name_of",
+    "namespace",
+    "own_classes",
+]
 
 #: ``id(before)`` to ``(before, after)``.
 Moves: TypeAlias = Mapping[int, tuple[object, object]]
 
 #: Under this name a holder of a replacement remembers the holder that it stands for.
 _STANDS_FOR = "__stands_for__"
+
+#: Types of most class attributes, which are not looked into.
+_HOLD_NOTHING = frozenset(
+    {
+        bool, dict, float, frozenset, int, list, property, set, str, tuple, type(None),
+        types.BuiltinFunctionType, types.ClassMethodDescriptorType, types.FunctionType,
+        types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType, types.ModuleType,
+        types.WrapperDescriptorType, type(vars(Replace)["__dataclass_params__"]),
+    }
+)  # fmt: skip
 
 _namespace: Callable[[ModuleType], dict[str, Any]] = vars(ModuleType)["__dict__"].__get__
 
@@ -49,11 +72,39 @@ def loaded_modules(names: Iterable[str] | None = None) -> list[ModuleType]:
     return [module for module in found if module is not None and issubclass(type(module), ModuleType)]
 
 
-def move_references(moves: Moves, modules: Iterable[ModuleType], *, classes: bool = True) -> Iterator[Moved]:
+def own_classes(module: ModuleType) -> list[tuple[str, type[Any]]]:
+    """The classes that a module defines, by their names in it."""
+    home = name_of(module)
+    return [
+        (name, value)
+        for name, value in list(namespace(module).items())
+        if isinstance(value, type) and value.__module__ == home
+    ]
+
+
+def closed_over(function: object) -> list[Any]:
+    """What a function holds in its closure; cells that are not filled yet are left out."""
+    values = []
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            values.append(cell.cell_contents)
+        except ValueError:
+            continue
+    return values
+
+
+def move_references(
+    moves: Moves,
+    modules: Iterable[ModuleType],
+    *,
+    classes: bool = True,
+    strangers: frozenset[str] = frozenset(),
+) -> Iterator[Moved]:
     """Rebind every attribute that holds an object of `moves` to the object's successor.
 
     Searches the modules and, unless `classes` is false, the classes that they define. A
-    `staticmethod` or `classmethod` around an object counts as the object.
+    `staticmethod` or `classmethod` around an object counts as the object. Classes in packages of
+    `strangers` are passed over.
     """
     if not moves:
         return
@@ -68,23 +119,27 @@ def move_references(moves: Moves, modules: Iterable[ModuleType], *, classes: boo
                     attributes[name] = after
                     yield Moved(module, f"{name_of(module)}:{name}", value, after)
         home = attributes.get("__name__")
-        for value in values if classes else ():
-            if issubclass(type(value), type) and getattr(value, "__module__", None) == home:
+        if not classes or (isinstance(home, str) and home.partition(".")[0] in strangers):
+            continue
+        for value in values:
+            is_class = issubclass(type(value), type) and getattr(value, "__module__", None) == home
+            if is_class and _may_hold(list(vars(value).values()), wanted):
                 yield from move_in_class(value, moves, set())
+
+
+def _may_hold(values: list[object], wanted: KeysView[int]) -> bool:
+    """Whether a class with these attributes is worth a look. In C for most: there are ten thousands."""
+    if not wanted.isdisjoint(map(id, values)):
+        return True
+    return not _HOLD_NOTHING.issuperset(map(type, values)) and any(
+        kind is staticmethod or kind is classmethod or issubclass(kind, type) for kind in map(type, values)
+    )
 
 
 def move_in_class(owner: type, moves: Moves, seen: set[int]) -> Iterator[Moved]:
     """The same for one class and the classes in it; `seen` holds the ids of those already visited."""
     seen.add(id(owner))
-    attributes = vars(owner)
-    values = list(attributes.values())
-    # One pass in C over the usual class, which holds nothing of interest: there are ten thousands of them.
-    kinds = set(map(type, values))
-    if moves.keys().isdisjoint(map(id, values)) and not any(
-        kind is staticmethod or kind is classmethod or issubclass(kind, type) for kind in kinds
-    ):
-        return
-    for name, value in attributes.copy().items():
+    for name, value in vars(owner).copy().items():
         kind = type(value)
         held = value.__func__ if kind is staticmethod or kind is classmethod else value
         if id(held) in moves:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .edits import MISSING
+from .edits import MISSING, Assign, SetItem
 
-__all__ = ["AttributeSlot", "ObjectSlot"]
+__all__ = ["AttributeSlot", "ItemSlot", "ObjectSlot"]
 
 
 @dataclass(slots=True)
@@ -51,27 +51,44 @@ class ObjectSlot(_Slot):
 
 
 @dataclass(slots=True)
-class AttributeSlot(_Slot):
-    """One attribute of one object; its original may be `MISSING`."""
+class _PlaceSlot(_Slot):
+    """One place that can be set, whatever it holds; its original may be `MISSING`.
+
+    The owner is held here, so that its id stays its own while the slot exists.
+    """
 
     owner: Any = None
-    attribute: str = ""
     copies: bool = False
 
+    def current(self) -> object:
+        """What the place holds now, or `MISSING`."""
+        raise NotImplementedError
+
+    def knows(self, value: object) -> bool:
+        """Whether `value` is the original or one of the replacements, not something put there since."""
+        return value is self.original or any(value is replacement for _, _, replacement in self.stack)
+
+    def show(self) -> None:
+        """Make the place hold the slot's top."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class AttributeSlot(_PlaceSlot):
+    """One attribute of one object."""
+
+    attribute: str = ""
+
     @classmethod
-    def of(cls, owner: object, attribute: str, *, copies: bool) -> AttributeSlot:
+    def of(cls, edit: Assign) -> AttributeSlot:
         """A slot whose original is what the attribute holds now."""
-        slot = cls(MISSING, owner=owner, attribute=attribute, copies=copies)
+        slot = cls(MISSING, owner=edit.owner, attribute=edit.attribute, copies=edit.copies)
         slot.original = slot.current()
         return slot
 
     def current(self) -> object:
         """What the attribute holds in the owner's own namespace."""
         return vars(self.owner).get(self.attribute, MISSING)
-
-    def knows(self, value: object) -> bool:
-        """Whether `value` is the original or one of the replacements, not something assigned since."""
-        return value is self.original or any(value is replacement for _, _, replacement in self.stack)
 
     def show(self) -> None:
         """Make the attribute hold the slot's top."""
@@ -80,3 +97,31 @@ class AttributeSlot(_Slot):
                 delattr(self.owner, self.attribute)
         else:
             setattr(self.owner, self.attribute, self.top)
+
+
+@dataclass(slots=True)
+class ItemSlot(_PlaceSlot):
+    """One key of one dict, or one place of a list."""
+
+    item: Hashable = None
+
+    @classmethod
+    def of(cls, edit: SetItem) -> ItemSlot:
+        """A slot whose original is what the key holds now."""
+        slot = cls(MISSING, owner=edit.owner, item=edit.item)
+        slot.original = slot.current()
+        return slot
+
+    def current(self) -> object:
+        """What the dict or the list holds there."""
+        owner, item = self.owner, self.item
+        if isinstance(owner, list) and isinstance(item, int):
+            return owner[item]
+        return owner.get(item, MISSING)
+
+    def show(self) -> None:
+        """Make the key hold the slot's top."""
+        if self.top is MISSING:
+            self.owner.pop(self.item, None)
+        else:
+            self.owner[self.item] = self.top

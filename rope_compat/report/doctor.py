@@ -11,6 +11,7 @@ from rope_compat.planning import Plan, Step
 from rope_compat.report.examination import Examination, is_unexpected
 from rope_compat.report.functions import functions_section
 from rope_compat.report.headline import headline
+from rope_compat.report.neighbours import neighbours_of, neighbours_section
 from rope_compat.report.page import Item, Page, Row, Section, Tone
 from rope_compat.targets.shim import Shim
 
@@ -35,6 +36,7 @@ def page(found: Examination) -> Page:
             Section("Installed", tuple(_installed(found))),
             Section("Good to know", tuple(map(_problem, notes))),
             functions_section(found),
+            neighbours_section(_release(found)),
             Section("What patch() would do", tuple(_plan(found.plan))),
         ),
         tone,
@@ -55,7 +57,12 @@ def to_dict(found: Examination) -> dict[str, object]:
         "plan": [asdict(step) for step in found.plan.steps],
         "off": found.off,
         "functions": asdict(found.functions) if found.functions is not None else None,
+        "neighbours": neighbours_of(_release(found)) if _release(found) else None,
     }
+
+
+def _release(found: Examination) -> str | None:
+    return found.environment.transformers.version if found.environment.transformers.present else None
 
 
 def _problem(problem: Problem) -> Item:
@@ -101,10 +108,28 @@ def _plan(plan: Plan) -> Iterator[Row]:
     for key, value in plan.options:
         if key == "written_for" and value:
             yield Row("read", f"calls as code written for transformers {value} means them")
+    waiting: dict[tuple[str, str], list[str]] = {}
     for shim in plan.shims:
         # What is watched for is a means to the others: `rope-compat plan` tells of it.
-        if shim.kind != "watch":
-            yield from _shim(shim, [step for step in plan.steps if step.shim == shim.name])
+        if shim.kind == "watch":
+            continue
+        steps = [step for step in plan.steps if step.shim == shim.name]
+        if steps and all(_only_waits(step) for step in steps):
+            name, _, home = _name(shim).partition(" of ")
+            waiting.setdefault((shim.kind, home), []).append(name)
+        else:
+            yield from _shim(shim, steps)
+    for kind in dict.fromkeys(kind for kind, _ in waiting):
+        groups = [(home, names) for (each, home), names in waiting.items() if each == kind]
+        shown = [", ".join(names) + (f" of {home}" if home else "") for home, names in groups]
+        yield Row(kind, "; ".join(shown))
+
+
+def _only_waits(step: Step) -> bool:
+    """Whether all that there is to say is that a module has to be imported, which goes without saying."""
+    detail = step.detail
+    waits = detail.startswith(("when ", "restored when ")) and detail.endswith(" is imported")
+    return step.state == "on import" and waits
 
 
 def _shim(shim: Shim, steps: Iterable[Step]) -> Iterator[Row]:
@@ -126,6 +151,9 @@ def _shim(shim: Shim, steps: Iterable[Step]) -> Iterator[Row]:
 
 def _name(shim: Shim) -> str:
     pattern, _, name = shim.targets[0].partition(":")
+    if name.endswith("__getattr__"):
+        # How names are answered for says nothing to people.
+        return shim.name
     if pattern.startswith("transformers_modules."):
         return f"{name} of remote code"
     return name if pattern.endswith("*") else f"{name} of {pattern.rpartition('.')[2]}"

@@ -23,7 +23,14 @@ def page(status: Status) -> Page:
         f"{counted(status.patches, 'patch() call')}.",
         (
             Section("Calls in foreign forms:", tuple(called)),
+            Section("Buffers put back after loading:", tuple(map(_loaded, status.loaded))),
             Section("Left alone:", tuple(Item(f"{target}: {why}", "warn") for target, why in status.skipped)),
             Section("Without effect:", tuple(map(Item, status.notes))),
         ),
     )
+
+
+def _loaded(entry: tuple[str, tuple[str, ...]]) -> Item:
+    model, buffers = entry
+    shown = ", ".join(buffers[:3]) + (f" and {len(buffers) - 3} more" if len(buffers) > 3 else "")
+    return Item(f"{model}: {shown}", "good")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from rope_compat.report.page import WIDTH, Item, Page, Row, Section, Tone
 
 if TYPE_CHECKING:
+    from rope_compat.outcome import Report
     from rope_compat.planning import Plan
     from rope_compat.state import Status
 
-__all__ = ["MARKS", "page_text", "plan_text", "status_text"]
+__all__ = ["MARKS", "page_text", "plan_text", "report_text", "status_text"]
 
 MARKS: dict[Tone, str] = {"good": "+", "warn": "!", "bad": "X", "plain": "-"}
 
@@ -29,6 +30,13 @@ def status_text(status: Status) -> str:
     from rope_compat.report.status import page
 
     return page_text(page(status))
+
+
+def report_text(report: Report) -> str:
+    """What was looked at, and what came of it."""
+    from rope_compat.report.outcome import page
+
+    return page_text(page(report))
 
 
 def page_text(page: Page) -> str:

@@ -13,7 +13,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["apply", "cos_sin", "flashatt", "freqs", "rotate", "rotate_by_angle", "vision"]
+__all__ = [
+    "apply",
+    "channel_axes",
+    "cos_sin",
+    "deinterleave",
+    "flashatt",
+    "freqs",
+    "multimodal",
+    "rotate",
+    "rotate_by_angle",
+    "unpadded",
+    "vision",
+]
 
 
 def freqs(seq_len: int, dim: int, theta: float = 10000.0) -> Tensor:
@@ -125,6 +137,70 @@ def flashatt(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Te
     half = q.shape[-1] // 2
     turn = torch.complex(cos[:, None, :half].double(), sin[:, None, :half].double())
     return _multiply(q.double(), turn, "half"), _multiply(k.double(), turn, "half")
+
+
+def channel_axes(sections: list[int], *, doubled: bool = False) -> list[int]:
+    """Which axis each channel of a multimodal rotary embedding takes its angle from.
+
+    ``sections``: pairs of channels for each axis. The two halves of the width hold the same angles, so the
+    axes come twice; with ``doubled`` (HunYuan-VL) each section is twice as wide instead.
+    """
+    if doubled:
+        return [axis for axis, width in enumerate(sections) for _ in range(2 * width)]
+    once = [axis for axis, width in enumerate(sections) for _ in range(width)]
+    return once + once
+
+
+def multimodal(
+    q: Tensor,
+    k: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    sections: list[int],
+    unsqueeze_dim: int = 1,
+    pairing: str = "half",
+    *,
+    doubled: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """What ``apply_multimodal_rotary_pos_emb`` means, in float64; cos and sin are ``[axes, B, S, D]``.
+
+    ``pairing="interleaved"`` (GLM-4V): cos and sin are laid out by halves nevertheless, as the module gives
+    them.
+    """
+    axes = channel_axes(sections, doubled=doubled)
+    columns = list(range(cos.shape[-1]))
+    if pairing == "interleaved":
+        columns = [channel // 2 for channel in columns]
+    cos, sin = (
+        torch.stack([table[axes[column], ..., column] for column in columns], dim=-1).unsqueeze(unsqueeze_dim)
+        for table in (cos, sin)
+    )
+    return rotate(q, cos, sin, pairing), rotate(k, cos, sin, pairing)
+
+
+def deinterleave(
+    q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1
+) -> tuple[Tensor, Tensor]:
+    """What ``apply_rotary_pos_emb_interleave`` means, in float64, by complex multiplication.
+
+    cos and sin are laid out by halves; the first channels of all pairs come first in the result.
+    """
+    half = cos.shape[-1] // 2
+    turn = torch.complex(cos[..., :half].double(), sin[..., :half].double()).unsqueeze(unsqueeze_dim)
+    order = [*range(0, 2 * half, 2), *range(1, 2 * half, 2)]
+    turned_q, turned_k = (_multiply(x.double(), turn, "interleaved")[..., order] for x in (q, k))
+    return turned_q, turned_k
+
+
+def unpadded(qkv: Tensor, cos: Tensor, sin: Tensor, cu_seqlens: list[int]) -> Tensor:
+    """What ``apply_rotary_unpadded`` means, in float64: token by token, v as it is."""
+    tokens = []
+    for sequence, start in enumerate(cu_seqlens[:-1]):
+        for position in range(cu_seqlens[sequence + 1] - start):
+            turn = torch.complex(cos[position].double(), sin[position].double())
+            q, k, v = qkv[start + position].double()
+            tokens.append(torch.stack([_multiply(q, turn, "half"), _multiply(k, turn, "half"), v]))
+    return torch.stack(tokens)
 
 
 def _multiply(x: Tensor, turn: Tensor, pairing: str) -> Tensor:

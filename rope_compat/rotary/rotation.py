@@ -8,7 +8,7 @@ from torch import Tensor
 from ..errors import LayoutError
 from .pairing import Pairing, quarter_turn
 
-__all__ = ["rotate"]
+__all__ = ["rotate", "rotate_pair"]
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, *, pairing: Pairing = "half") -> Tensor:
@@ -36,3 +36,15 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, *, pairing: Pairing = "half") ->
     turning, passing = x[..., :width], x[..., width:]
     turned = (turning * cos) + (quarter_turn(turning, pairing) * sin)
     return torch.cat([turned, passing], dim=-1)
+
+
+def rotate_pair(
+    q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1
+) -> tuple[Tensor, Tensor]:
+    """``apply_rotary_pos_emb`` of ``modeling_llama.py``, from 5.0.0 on; R < D as in ``modeling_gpt_neox.py``.
+
+    ``q``, ``k``: ``[B, H, S, D]``, or ``[B, S, H, D]`` with ``unsqueeze_dim=2``; ``cos``, ``sin``: ``[B, S,
+    R]``. Dtypes and errors are those of `rotate`.
+    """
+    cos, sin = cos.unsqueeze(unsqueeze_dim), sin.unsqueeze(unsqueeze_dim)
+    return rotate(q, cos, sin), rotate(k, cos, sin)

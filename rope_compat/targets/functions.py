@@ -1,9 +1,9 @@
-"""The rule for function targets: adapt every definition of a family's name, in every module that has one."""
+"""The rule for function targets: adapt every definition of the families' names, in every module."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import catalog
 from ..patching.edits import MISSING, Assign, Edit, Replace, Resolve, Skip
 from ..patching.references import namespace
+from ..settings import OnProblem
 from .selection import Selection
 from .shim import Shim
 
@@ -27,22 +28,26 @@ class Options:
     written_for: Version | None
     release: str | None
     selection: Selection
+    config: bool = True
+    load: bool = True
+    on_problem: OnProblem = "warn"
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionRule:
-    """Adapts one family in the modules below some package."""
+    """Adapts functions in the modules below some package: one look at each module, for all families."""
 
-    shim: Shim
-    family: str
+    name: str
+    shims: Mapping[str, Shim]
     prefix: str
     infix: str
     options: Options
 
-    @property
-    def name(self) -> str:
-        """The name of the shim."""
-        return self.shim.name
+    @staticmethod
+    def of(name: str, shims: Iterable[Shim], prefix: str, infix: str, options: Options) -> FunctionRule:
+        """The rule for `shims` of one family each."""
+        by_family = {shim.targets[0].partition(":")[2]: shim for shim in shims}
+        return FunctionRule(name, by_family, prefix, infix, options)
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -50,68 +55,77 @@ class FunctionRule:
         return (self.prefix.partition(".")[0],)
 
     def matches(self, module_name: str) -> bool:
-        """Whether a module of this name may define the family's function."""
+        """Whether a module of this name may define a function of one of the families."""
         return module_name.startswith(self.prefix) and self.infix in module_name
 
     def propose(self, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
-        """The edit for `module`, if it has the family's name: at most one."""
-        value = namespace(module).get(self.family, MISSING)
-        if value is MISSING or not self.options.selection.selects(module.__name__, self.family):
-            return
-        original = resolve(value)
-        home = _home(original)
-        if _is_restored(original) or (home != module.__name__ and self._is_borrowed(original, home, resolve)):
-            return
-        yield self._edit(module, original, is_library=home.startswith(self.prefix))
+        """The edits for `module`: at most one a family."""
+        attributes = namespace(module)
+        for family, shim in self.shims.items():
+            value = attributes.get(family, MISSING)
+            if value is not MISSING and self.options.selection.selects(module.__name__, family):
+                edit = self._edit(module, family, shim, resolve(value), resolve)
+                if edit is not None:
+                    yield edit
 
-    def _is_borrowed(self, original: object, home: str, resolve: Resolve) -> bool:
+    def _is_borrowed(self, family: str, original: object, home: str, resolve: Resolve) -> bool:
         """Whether the name is another target's, imported: that target's edit reaches it by identity."""
         owner = sys.modules.get(home)
         return (
             self.matches(home)
             and owner is not None
-            and resolve(namespace(owner).get(self.family, MISSING)) is original
+            and resolve(namespace(owner).get(family, MISSING)) is original
         )
 
-    def _edit(self, module: ModuleType, original: Any, *, is_library: bool) -> Edit:
-        from ..adapters.base import info_of
+    def _edit(
+        self, module: ModuleType, family: str, shim: Shim, original: Any, resolve: Resolve
+    ) -> Edit | None:
+        from ..adapters.base import info_of, is_restored
         from ..adapters.build import UnknownGeneration, build_adapter
 
-        target = f"{module.__name__}:{self.family}"
+        home = _home(original)
+        borrowed = home != module.__name__ and self._is_borrowed(family, original, home, resolve)
+        if borrowed or is_restored(original):
+            return None
+        is_library = home.startswith(self.prefix)
+        target = f"{module.__name__}:{family}"
+        if not is_library and _takes_anything(original):
+            reason = f"{_name(original)} of {home} takes *args: whatever its callers say, it gets"
+            return Skip(target, shim.name, reason, surprising=False)
         context = context_for(target, self.options, is_library=is_library)
         is_kernel = _is_kernel_module(original)
         native = _inherited_call(original) if is_kernel else original
         try:
             adapter = build_adapter(native, context, like=original)
         except UnknownGeneration as reason:
-            return Skip(target, self.name, str(reason), surprising=self.prefix.startswith("transformers."))
+            return Skip(target, shim.name, str(reason), surprising=self.prefix.startswith("transformers."))
+        if adapter is native:
+            return None
         info = info_of(adapter)
         detail = f"native form {info.native_signature if info else '(...)'}"
-        key: Hashable = (self.name, str(self.options.written_for))
+        key: Hashable = (shim.name, str(self.options.written_for))
         if is_kernel:
             call = _module_call(original, adapter)
             owner = type(original)
             return Assign(
-                target, owner, "__call__", lambda: call, key, self.name, detail + ", a kernels module"
+                target, owner, "__call__", lambda: call, key, shim.name, detail + ", a kernels module"
             )
         notice = ""
         if not is_library:
-            detail += f", {_name(original)} of {_home(original)} in its place"
+            detail += f", {_name(original)} of {home} in its place"
         elif info is not None:
-            notice = self._drift(module.__name__, info.native_signature)
+            notice = self._drift(module.__name__, family, info.native_signature)
         make = lambda: adapter  # noqa: E731 - one expression
-        return Replace(
-            target, module, self.family, original, make, key, is_library, self.name, detail, notice
-        )
+        return Replace(target, module, family, original, make, key, is_library, shim.name, detail, notice)
 
-    def _drift(self, module: str, live: str) -> str:
+    def _drift(self, module: str, family: str, live: str) -> str:
         """What is unexpected about the signature of the library's function; empty if nothing."""
         release = self.options.release
-        if release is None or catalog.signature_at(module, self.family, release) == live:
+        if release is None or catalog.signature_at(module, family, release) == live:
             return ""
         from ..environment import signature_drift
 
-        return signature_drift(module, self.family, live, release) or ""
+        return signature_drift(module, family, live, release) or ""
 
 
 def context_for(target: str, options: Options, *, is_library: bool) -> Any:
@@ -137,6 +151,16 @@ def _signature_at(module: str, name: str, written_for: Version | None) -> str | 
     return catalog.signature_at(module, name, catalog.release_for(str(written_for)))
 
 
+def _takes_anything(function: Any) -> bool:
+    """Whether a user's function is a wrapper that hands its arguments on, whatever they are."""
+    from ..adapters.signature import live_signature
+
+    signature = live_signature(function) if callable(function) else None
+    return signature is not None and any(
+        parameter.kind is parameter.VAR_POSITIONAL for parameter in signature.parameters.values()
+    )
+
+
 def _name(function: Any) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
 
@@ -148,13 +172,6 @@ def _home(function: Any) -> str:
 
         return str(globals_of(function).get("__name__", ""))
     return str(getattr(function, "__module__", None) or "")
-
-
-def _is_restored(function: object) -> bool:
-    from ..adapters.base import info_of
-
-    info = info_of(function)
-    return info is not None and info.native is None
 
 
 def _is_kernel_module(function: object) -> bool:

@@ -1,7 +1,15 @@
-"""Names of the functions that are adapted, for those who must not import torch to know them."""
+"""Names of the functions that are adapted or restored, for those who must not import torch to know them."""
 
 from __future__ import annotations
 
-__all__ = ["NAMES"]
+from .families import FAMILIES, RESTORED, places
 
-NAMES = ("apply_rotary_pos_emb", "apply_rotary_pos_emb_vision", "apply_rotary_pos_emb_flashatt")
+__all__ = ["NAMES", "RESTORED_TARGETS"]
+
+#: Those that an adapter stands for, wherever a module defines them.
+NAMES = tuple(family.name for family in FAMILIES if family.adapted)
+
+#: ``(module, name)`` of those that are put back where they are missing.
+RESTORED_TARGETS = tuple(
+    dict.fromkeys((module, record.name) for record in RESTORED for module in places(record))
+)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
+from ..dressing import dressed
 from ..patching.edits import MISSING, Assign, Edit, Resolve, Rule
 from ..patching.references import namespace
 from .functions import FunctionRule, Options
+from .rule import ModuleRule
 from .selection import Selection
 from .shim import Shim
 
 __all__ = ["PREFIX", "SHIMS", "is_wanted", "rules"]
 
 PREFIX = "transformers_modules."
-_FAMILIES = ("apply_rotary_pos_emb", "apply_rotary_pos_emb_vision")
+_FAMILIES = (
+    "apply_rotary_pos_emb",
+    "apply_rotary_pos_emb_vision",
+    "apply_rotary_pos_emb_interleave",
+    "apply_multimodal_rotary_pos_emb",
+)
 
 FUNCTIONS = tuple(
     Shim(
@@ -48,46 +54,19 @@ LOADER = Shim(
 SHIMS = (*FUNCTIONS, LOADER)
 
 
-@dataclass(frozen=True, slots=True)
-class LoaderRule:
+def _loader(options: Options, adapt: Callable[[ModuleType], None]) -> ModuleRule:
     """Hands every remote-code module to `adapt` after transformers has executed it."""
+    target, rule, attribute = LOADER.targets[0], LOADER.name, "get_class_in_module"
 
-    shim: Shim
-    adapt: Callable[[ModuleType], None]
-    options: Options
-
-    @property
-    def name(self) -> str:
-        """The name of the shim."""
-        return self.shim.name
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Top-level packages of the modules."""
-        return ("transformers",)
-
-    def matches(self, module_name: str) -> bool:
-        """Whether this is the module that loads remote code."""
-        return module_name == "transformers.dynamic_module_utils"
-
-    def propose(self, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
-        """Wrap `get_class_in_module`, once, whatever its signature."""
-        target = self.shim.targets[0]
-        loader = namespace(module).get("get_class_in_module", MISSING)
-        if loader is MISSING or not is_wanted(self.options.selection):
+    def edits(module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
+        loader = namespace(module).get(attribute, MISSING)
+        if loader is MISSING or not is_wanted(options.selection):
             return
-        key: Hashable = self.name
-        make: Callable[[], object] = lambda: _watching(loader, self.adapt)  # noqa: E731 - typed for mypy
-        yield Assign(
-            target,
-            module,
-            "get_class_in_module",
-            make,
-            key,
-            self.name,
-            "remote code is seen when loaded",
-            copies=True,
-        )
+        make = partial(_watching, loader, adapt)
+        detail = "remote code is seen when loaded"
+        yield Assign(target, module, attribute, make, rule, rule, detail, copies=True)
+
+    return ModuleRule(LOADER, lambda name: name == "transformers.dynamic_module_utils", edits)
 
 
 def is_wanted(selection: Selection, families: tuple[str, ...] = ()) -> bool:
@@ -103,15 +82,9 @@ def _watching(loader: Any, adapt: Callable[[ModuleType], None]) -> Callable[...,
                 adapt(module)
         return found
 
-    get_class_in_module.__signature__ = inspect.signature(loader)  # type: ignore[attr-defined]
-    get_class_in_module.__doc__ = loader.__doc__
-    return get_class_in_module
+    return dressed(get_class_in_module, loader)
 
 
 def rules(options: Options, adapt: Callable[[ModuleType], None]) -> list[Rule]:
     """The rules for remote code."""
-    found: list[Rule] = [
-        FunctionRule(shim, shim.targets[0].partition(":")[2], PREFIX, "", options) for shim in FUNCTIONS
-    ]
-    found.append(LoaderRule(LOADER, adapt, options))
-    return found
+    return [FunctionRule.of("remote-code", FUNCTIONS, PREFIX, "", options), _loader(options, adapt)]

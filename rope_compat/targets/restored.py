@@ -1,30 +1,43 @@
-"""The rule for names that are gone: put them back in the modules where they once were."""
+"""The rule for names that the installed release lacks: put them back in the modules that it is about."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import catalog
-from ..patching.edits import MISSING, Assign, Edit, Resolve, Skip
+from ..patching.edits import MISSING, Assign, Edit, Resolve
 from ..patching.references import namespace
+from .families import Restored, places
 from .functions import Options, context_for
+from .in_vain import in_vain
 from .shim import Shim
 
-__all__ = ["RestoreRule"]
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+__all__ = ["RestoringRule", "has_name"]
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreRule:
-    """Restores one name in one module, where the installed release does not have it."""
+class RestoringRule:
+    """Restores names in modules, by the records of each; where they are missing, and only there."""
 
     shim: Shim
-    module: str
-    attribute: str
-    make: Callable[[Any], object]
+    records: Mapping[str, Sequence[Restored]]
     options: Options
+
+    @staticmethod
+    def of(shim: Shim, records: Iterable[Restored], options: Options) -> RestoringRule:
+        """The rule for some records."""
+        by_module: dict[str, list[Restored]] = {}
+        for record in records:
+            for module in places(record):
+                by_module.setdefault(module, []).append(record)
+        return RestoringRule(shim, by_module, options)
 
     @property
     def name(self) -> str:
@@ -34,34 +47,82 @@ class RestoreRule:
     @property
     def packages(self) -> tuple[str, ...]:
         """Top-level packages of the modules."""
-        return (self.module.partition(".")[0],)
+        return ("transformers",)
 
     def matches(self, module_name: str) -> bool:
-        """Whether this is the module that once had the name."""
-        return module_name == self.module
+        """Whether there is a record for a module of this name."""
+        return module_name in self.records
 
     def propose(self, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
-        """One assignment where the name is missing; a skip where a user has assigned it in vain."""
-        from ..adapters.base import info_of
+        """An assignment for each name that is missing; a skip where a user has assigned it in vain."""
+        records: dict[str, list[Restored]] = {}
+        for record in self.records[module.__name__]:
+            records.setdefault(record.name, []).append(record)
+        attributes = namespace(module)
+        for name, known in records.items():
+            if not self.options.selection.selects(module.__name__, name):
+                continue
+            value = resolve(attributes.get(name, MISSING))
+            if value is MISSING or _is_ours(value):
+                yield self._edit(module, name, _meant(known, self.options))
+            elif self._is_in_vain(module.__name__, name, value):
+                yield in_vain(module, name, value, self.shim.name, note=self.shim.note)
 
-        target = f"{self.module}:{self.attribute}"
-        if not self.options.selection.selects(self.module, self.attribute):
-            return
-        value = resolve(namespace(module).get(self.attribute, MISSING))
-        info = info_of(value)
-        if value is MISSING or (info is not None and info.native is None):
-            context = context_for(target, self.options, is_library=True)
-            key: Hashable = (self.name, str(self.options.written_for))
-            yield Assign(
-                target,
-                module,
-                self.attribute,
-                lambda: self.make(context),
-                key,
-                self.name,
-                f"restored, removed in {catalog.removed_in(self.module, self.attribute)}; {self.shim.note}",
-            )
-        elif getattr(value, "__module__", None) != self.module:
-            yield Skip(
-                target, self.name, f"something else was assigned to it, without effect: {self.shim.note}"
-            )
+    def _edit(self, module: ModuleType, name: str, record: Restored) -> Assign:
+        target = f"{module.__name__}:{name}"
+        removed = catalog.removed_in(module.__name__, name)
+        if removed is None:
+            when = f"later releases have it, from {catalog.spans(module.__name__, name)[-1].first} on"
+        else:
+            when = f"removed in {removed}"
+        detail = f"restored, {when}; {self.shim.note}"
+        key: Hashable = (self.shim.name, str(self.options.written_for))
+        make = partial(_make, record.operation, target, self.options)
+        return Assign(target, module, name, make, key, self.shim.name, detail)
+
+    def _is_in_vain(self, module: str, name: str, value: object) -> bool:
+        """Whether nothing of the installed release can have bound `value` to the name."""
+        release = self.options.release
+        if release is None or getattr(value, "__module__", None) == module:
+            return False
+        return not has_name(module, name, release)
+
+
+def _is_ours(value: object) -> bool:
+    from ..adapters.base import is_restored
+
+    return is_restored(value)
+
+
+def _make(operation: str, target: str, options: Options) -> object:
+    from ..adapters.restoring import restore
+
+    return restore(operation, context_for(target, options, is_library=True))
+
+
+def _meant(records: Sequence[Restored], options: Options) -> Restored:
+    """The meaning that callers rely on: of the release they are written for, or near the installed one."""
+    if len(records) == 1:
+        return records[0]
+    from packaging.version import InvalidVersion, Version
+
+    here: Version | None = options.written_for
+    if here is None:
+        try:
+            here = Version(options.release or "0")
+        except InvalidVersion:
+            return records[0]
+    known = [record for record in records if Version(record.first) <= here]
+    return known[-1] if known else records[0]
+
+
+def has_name(module: str, name: str, release: str) -> bool:
+    """Whether a release has a name in a module (empty: the module itself). True where nobody knows."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        here = Version(catalog.release_for(release))
+    except InvalidVersion:
+        return True
+    spans = catalog.name_spans(module, name)
+    return any(Version(span.first) <= here <= Version(span.last) for span in spans)

@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 
 from .. import catalog
 from ..errors import ArgumentError
-from .names import NAMES
+from .families import FAMILIES
+from .names import NAMES, RESTORED_TARGETS
 
 __all__ = ["Selection"]
 
@@ -34,20 +35,27 @@ class Selection:
             raise ArgumentError(f"targets takes strings, not {pattern!r}")
         if pattern.partition(":")[0].partition(".")[0] in _PACKAGES:
             return
-        if any(_fits(pattern, module, name) for module, name in catalog.functions(NAMES)):
+        if any(
+            _fits(pattern, module, name) for module, name in (*catalog.functions(NAMES), *RESTORED_TARGETS)
+        ):
             return
         others = catalog.targets(pattern)
         if others:
             module, name = others[-1]
             raise ArgumentError(
                 f"targets={pattern!r}: rope_compat does not adapt {module}:{name} "
-                f"({catalog.explain(module, name)}), only {', '.join(NAMES)}"
+                f"({catalog.explain(module, name)}{_why(name)}), only {', '.join(NAMES)}"
             )
         raise ArgumentError(
             f"targets={pattern!r} is neither a package ({', '.join(_PACKAGES)}) nor a name or "
             'pattern of a known target. Examples: "apply_rotary_pos_emb_flashatt", '
             '"*.modeling_llama:*", "transformers"'
         )
+
+
+def _why(name: str) -> str:
+    """Why a family is not adapted; empty where it is none."""
+    return next((f"; {family.note}" for family in FAMILIES if family.name == name), "")
 
 
 def _fits(pattern: str, module: str, name: str) -> bool:

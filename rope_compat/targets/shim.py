@@ -14,8 +14,9 @@ class Shim:
 
     Attributes:
         name: short and stable, for plans, journals and tests.
-        kind: ``adapt`` (the name exists, foreign calls are translated), ``restore`` (the name is gone), or
-            ``watch`` (modules that the import system does not see are handed to the other shims).
+        kind: ``adapt`` (the name exists, foreign calls are translated), ``restore`` (the name is gone),
+            ``guard`` (the library's own code runs as it is, and what it would lose is put back), or ``watch``
+            (modules that the import system does not see are handed to the other shims).
         targets: what it covers, as ``module:name`` patterns.
         why: what breaks without it.
         since: first release on which it has something to do.
@@ -26,7 +27,7 @@ class Shim:
     """
 
     name: str
-    kind: Literal["adapt", "restore", "watch"]
+    kind: Literal["adapt", "restore", "watch", "guard"]
     targets: tuple[str, ...]
     why: str
     since: str

@@ -270,6 +270,16 @@ def test_beside_another_import_hook(
     sys.meta_path.remove(guest)
 
 
+def test_two_hooks_that_want_the_same_module(engine: Engine, library: MakeLibrary) -> None:
+    made, other = library(), Engine()
+    engine.apply([WrapRule(made.name)])
+    layer = other.apply([WrapRule(made.name)])
+    try:
+        assert made.load("core").f(1)[0] == "wrapped"
+    finally:
+        other.undo(layer)
+
+
 def test_a_walk_over_the_finders_is_not_disturbed_by_undo(engine: Engine, library: MakeLibrary) -> None:
     """Another thread's import may stand in the middle of ``sys.meta_path`` when the hook leaves."""
     layer = engine.apply([WrapRule("nothing")])

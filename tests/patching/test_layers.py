@@ -124,7 +124,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.users: list[ModuleType] = []
         self.forgotten: list[ModuleType] = []
         self.shadow: dict[tuple[int, str], object] = {}
-        self.native_here = False
+        # The layers that have met what the target holds; an assignment of one's own they have not.
+        self.covering: list[Layer] = []
 
     @initialize()
     def begin(self) -> None:
@@ -152,14 +153,14 @@ class AnyOrder(RuleBasedStateMachine):
         if self.core is None:
             self.core = self.library.load("core")
             self.note(self.core, "f", value=self.core.RAW["f"])
-            self.native_here = True
+            self.covering = list(self.layers)
 
     @precondition(lambda self: self.core)
     @rule()
     def reload(self) -> None:
         importlib.reload(self.core)
         self.note(self.core, "f", value=self.core.RAW["f"])
-        self.native_here = True
+        self.covering = list(self.layers)
 
     @precondition(lambda self: self.core)
     @rule()
@@ -183,7 +184,7 @@ class AnyOrder(RuleBasedStateMachine):
     def assign_own(self) -> None:
         self.core.f = lambda x: ("own", x)
         self.note(self.core, "f", value=self.core.f)
-        self.native_here = False
+        self.covering.clear()
 
     @precondition(lambda self: self.core and self.users)
     @rule(data=st.data())
@@ -191,19 +192,21 @@ class AnyOrder(RuleBasedStateMachine):
         user = data.draw(st.sampled_from(range(len(self.users))))
         self.core.f = self.users[user].f
         self.note(self.core, "f", value=self.shadow[id(self.users[user]), "f"])
-        self.native_here = False
+        self.covering.clear()
 
     @rule(label=st.sampled_from("abc"), everywhere=st.booleans())
     def patch(self, label: str, everywhere: bool) -> None:
         rules = [WrapRule(f"{self.library.name}.core", label, everywhere=everywhere)]
         self.layers.append(self.engine.apply(rules))
-        self.native_here = True
+        self.covering.append(self.layers[-1])
 
     @precondition(lambda self: self.layers)
     @rule(data=st.data())
     def undo(self, data: st.DataObject) -> None:
         place = data.draw(st.sampled_from(range(len(self.layers))))
-        self.engine.undo(self.layers.pop(place))
+        undone = self.layers.pop(place)
+        self.engine.undo(undone)
+        self.covering = [layer for layer in self.covering if layer is not undone]
 
     @invariant()
     def every_place_is_what_it_would_have_been(self) -> None:
@@ -218,7 +221,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def the_target_is_replaced_while_a_layer_is_on(self) -> None:
-        if getattr(self, "core", None) and self.layers and self.native_here:
+        if getattr(self, "core", None) and self.covering:
             assert self.core.f is not unwrapped(self.core.f)
 
 

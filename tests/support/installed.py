@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -28,12 +30,22 @@ def has_module(name: str) -> bool:
         return False
 
 
+def lacks_a_peer(name: str) -> bool:
+    """Whether a module of transformers imports torchvision, which the matrix does without (SAM 3 to 5.x)."""
+    spec = importlib.util.find_spec(name) if has_module(name) else None
+    if spec is None or spec.origin is None or importlib.util.find_spec("torchvision") is not None:
+        return False
+    return re.search(r"^(import|from) torchvision", Path(spec.origin).read_text(), re.MULTILINE) is not None
+
+
 def installed_targets(family: str | None = None) -> list[tuple[str, str]]:
-    """The (module, name) pairs that the installed release defines."""
+    """The (module, name) pairs that the installed release defines, where the module can be imported."""
     return [
         (module, name)
         for module, name in catalog.functions(NAMES)
-        if catalog.signature_at(module, name, RELEASE) is not None and family in (None, name)
+        if catalog.signature_at(module, name, RELEASE) is not None
+        and family in (None, name)
+        and not lacks_a_peer(module)
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from support.installed import has_module
+from support.installed import RELEASE, has_module
 
 TEXT = {
     "vocab_size": 64,
@@ -58,7 +58,7 @@ def _qwen_vl(folder: str, config: str, model: str, vision: dict[str, Any]) -> tu
         for key, value in TEXT.items():
             # From 4.52.1 on some releases do not hand flat arguments on to the text config.
             setattr(text, key, value)
-        if hasattr(text, "rope_parameters"):
+        if int(RELEASE.partition(".")[0]) >= 5:
             text.rope_parameters = {**ROPE, "rope_theta": 10000.0}
         else:
             text.rope_scaling = dict(ROPE)

@@ -10,20 +10,37 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.once import once
 
 from rope_compat import catalog
 from rope_compat.adapters import forms
-from rope_compat.adapters.generation import read_generation
+from rope_compat.adapters.build import FAMILIES
 from rope_compat.api import SHIMS
 from rope_compat.glance import WITH_WARNINGS
 from rope_compat.planning import Options, make_plan
 from rope_compat.targets.names import NAMES
 from rope_compat.targets.selection import Selection
 from rope_compat.targets.shim import Shim
+from rope_compat.targets.transformers import FUNCTIONS_RESTORED
+
+pytestmark = once
 
 RELEASES = catalog.releases()
 SUPPORTED = RELEASES[RELEASES.index(catalog.oldest_supported()) :]
 LIBRARY = [shim for shim in SHIMS if shim.targets[0].startswith("transformers.")]
+#: Shims of functions; what is restored in many modules has its tests in test_function_records.py.
+FUNCTIONS = [
+    shim for shim in LIBRARY if shim is not FUNCTIONS_RESTORED and shim.targets[0].partition(":")[2] in NAMES
+]
+#: Shims of one name that modules have, which the catalog has the history of; methods are tried out on the
+#: installed release, in tests/user/test_shims_at_work.py.
+NAMED = [
+    (shim, *target.split(":"))
+    for shim in LIBRARY
+    if shim not in FUNCTIONS and shim is not FUNCTIONS_RESTORED
+    for target in shim.targets
+    if "." not in target.partition(":")[2] and "*" not in target
+]
 LLAMA = "transformers.models.llama.modeling_llama"
 QWEN2_VL = "transformers.models.qwen2_vl.modeling_qwen2_vl"
 
@@ -44,7 +61,7 @@ def present(shim: Shim, release: str) -> list[catalog.Target]:
     return [target for target in found if catalog.signature_at(*target, release) is not None]
 
 
-@pytest.mark.parametrize("shim", LIBRARY, ids=lambda shim: shim.name)
+@pytest.mark.parametrize("shim", FUNCTIONS, ids=lambda shim: shim.name)
 def test_a_shim_is_due_exactly_where_it_has_something_to_do(shim: Shim) -> None:
     releases = due(shim)
     assert releases, "it does nothing on any supported release: take it out"
@@ -57,7 +74,26 @@ def test_a_shim_is_due_exactly_where_it_has_something_to_do(shim: Shim) -> None:
             assert not there, f"{shim.name} leaves out {release}, which has its target"
 
 
-@pytest.mark.parametrize("shim", [s for s in LIBRARY if s.kind == "restore"], ids=lambda shim: shim.name)
+@pytest.mark.parametrize("shim", LIBRARY, ids=lambda shim: shim.name)
+def test_a_shim_is_due_somewhere(shim: Shim) -> None:
+    assert due(shim), "it does nothing on any supported release: take it out"
+    assert shim.until is None or place(shim.since) <= place(shim.until)
+
+
+@pytest.mark.parametrize(
+    ("shim", "module", "name"), NAMED, ids=lambda value: getattr(value, "name", None) or str(value)
+)
+def test_a_name_is_there_where_it_is_adapted_and_missing_where_it_is_restored(
+    shim: Shim, module: str, name: str
+) -> None:
+    spans = catalog.name_spans(module, name)
+    assert spans, f"no release has {module}:{name}"
+    there = {release for span in spans for release in RELEASES[place(span.first) : place(span.last) + 1]}
+    releases = set(due(shim))
+    assert releases.isdisjoint(there) if shim.kind == "restore" else releases <= there
+
+
+@pytest.mark.parametrize("shim", [s for s in FUNCTIONS if s.kind == "restore"], ids=lambda shim: shim.name)
 def test_what_is_restored_was_removed_when_the_shim_says(shim: Shim) -> None:
     (target,) = shim.targets
     assert catalog.removed_in(*target.split(":")) == shim.since
@@ -88,7 +124,7 @@ def test_every_signature_of_every_supported_release_is_one_that_adapters_read(
 ) -> None:
     space: dict[str, Callable[..., Any]] = {}
     exec(f"def {name}{signature}: ...", space)
-    assert read_generation(space[name]) is not None
+    assert FAMILIES[name].read(space[name]) is not None
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.once import once
 
 from rope_compat import catalog
 from rope_compat.catalog.differences import KINDS, Change, Side, changes_between
@@ -14,6 +15,8 @@ from rope_compat.catalog.reading.facts import Definition
 from rope_compat.cli.main import main
 from rope_compat.report import changes as pages
 from rope_compat.report.text import page_text
+
+pytestmark = once
 
 LLAMA = "transformers.models.llama.modeling_llama"
 QWEN2_5_VL = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"

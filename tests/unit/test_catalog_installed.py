@@ -96,6 +96,8 @@ def test_imports_work_exactly_for_the_names_that_the_catalog_has(name: str) -> N
     def here(found: tuple[catalog.NameSpan, ...]) -> list[catalog.NameSpan]:
         return [span for span in found if order[span.first] <= order[VERSION] <= order[span.last]]
 
+    # torch.compile puts names of its own into the modules whose functions it has compiled.
+    spans = {each: found for each, found in spans.items() if not each.startswith("__import_")}
     assert [each for each, found in spans.items() if not here(found)] == []
     from rope_compat.catalog.store import catalog as opened
 

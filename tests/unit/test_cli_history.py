@@ -16,6 +16,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from support.once import once
 
 import rope_compat
 from rope_compat import catalog
@@ -23,6 +24,8 @@ from rope_compat.catalog.store import VARIABLE
 from rope_compat.catalog.store import catalog as stored
 from rope_compat.cli import history
 from rope_compat.errors import ArgumentError
+
+pytestmark = once
 
 MODULE = "transformers.models.llama.modeling_llama"
 LLAMA = f"{MODULE}:apply_rotary_pos_emb"

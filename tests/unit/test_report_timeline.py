@@ -7,6 +7,7 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
+from support.once import once
 
 from rope_compat import catalog
 from rope_compat.catalog.model import DEFAULT_KINDS, Target
@@ -26,6 +27,8 @@ from rope_compat.report.timeline import (
     of_name,
     of_target,
 )
+
+pytestmark = once
 
 SVG = "{http://www.w3.org/2000/svg}"
 MODELS = "transformers.models"

@@ -150,5 +150,11 @@ def test_nothing_is_left_alone() -> None:
             load(module)
         adapted = {item.target for item in rope_compat.status().adapted}
         assert rope_compat.status().skipped == ()
-        assert {f"{module}:{name}" for module, name in installed_targets()} <= adapted
+        wanted = {
+            f"{module}:{name}"
+            for module, name in installed_targets()
+            # The functions of the video models take every form themselves.
+            if name != "apply_rotary_pos_emb_2d" or "sam3.modeling_sam3" in module
+        }
+        assert wanted <= adapted
         assert patch.active

@@ -71,6 +71,27 @@ rope_compat.unpatch()
 assert runs(sys.modules[name].apply_rotary_pos_emb) is None
 """
 
+WITHOUT_TORCH = """
+import importlib.machinery, sys
+
+find = importlib.machinery.PathFinder.find_spec
+
+def without(name, path=None, target=None):
+    return None if name.partition(".")[0] in ("torch", "accelerate") else find(name, path, target)
+
+importlib.machinery.PathFinder.find_spec = without
+import rope_compat
+
+patch = rope_compat.patch()
+from transformers import LlamaConfig
+
+config = LlamaConfig(rope_theta=5e5)
+assert config.rope_theta == 5e5
+assert LlamaConfig.from_dict(config.to_dict()).rope_theta == 5e5
+patch.undo()
+assert "torch" not in sys.modules
+"""
+
 REMOTE_CODE = """
 import sys
 import torch
@@ -171,6 +192,10 @@ def test_patch_import_reload_unpatch_and_import_while_patching(tmp_path: Path) -
     for name in ("user_early", "user_late"):
         (tmp_path / f"{name}.py").write_text(text)
     run_fresh(IN_EVERY_ORDER, tmp_path)
+
+
+def test_configs_are_read_where_there_is_no_torch(tmp_path: Path) -> None:
+    run_fresh(WITHOUT_TORCH, tmp_path)
 
 
 def test_remote_code_is_adapted_and_undone(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import pytest
 import torch
 from support.installed import RELEASE, has_module, installed_targets, load
@@ -138,3 +141,23 @@ def test_qwen4_may_leave_k_out(module_name: str) -> None:
         assert torch.equal(function(data.q, data.cos, data.sin), expected)
         assert torch.equal(function(data.q, data.cos_table, data.sin_table, data.position_ids), expected)
     assert RELEASE
+
+
+def test_a_function_of_custom_code_that_has_only_the_name_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Qwen-1 and others from Megatron: `(t, freqs)`, with freqs a list of two tensors, or angles."""
+    module = ModuleType("transformers_modules.megatron_style")
+
+    def apply_rotary_pos_emb(t: torch.Tensor, freqs: list[torch.Tensor]) -> torch.Tensor:
+        return t * freqs[0] + t.flip(-1) * freqs[1]
+
+    apply_rotary_pos_emb.__module__ = module.__name__
+    module.__dict__["apply_rotary_pos_emb"] = apply_rotary_pos_emb
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    data = sample()
+    with rope_compat.patched(on_problem="error"):
+        assert module.apply_rotary_pos_emb is apply_rotary_pos_emb
+        module.apply_rotary_pos_emb(data.q, [data.q, data.q])
+        reasons = dict(rope_compat.status().skipped)
+    assert "(t, freqs)" in reasons[f"{module.__name__}:apply_rotary_pos_emb"]

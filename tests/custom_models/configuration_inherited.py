@@ -1,0 +1,5 @@
+from transformers import LlamaConfig
+
+
+class InheritedConfig(LlamaConfig):
+    model_type = "tiny_inherited"

@@ -1,0 +1,21 @@
+from .layers import SizesConfig
+
+
+class UpdatedConfig(SizesConfig):
+    model_type = "tiny_updated"
+
+    def __init__(
+        self,
+        rope_theta=10000.0,
+        rope_scaling=None,
+        head_dim=None,
+        original_max_position_embeddings=None,
+        **kwargs,
+    ):
+        self.rope_theta = rope_theta
+        self.rope_scaling = rope_scaling
+        if head_dim is not None:
+            self.head_dim = head_dim
+        if original_max_position_embeddings is not None:
+            self.original_max_position_embeddings = original_max_position_embeddings
+        super().__init__(**kwargs)
