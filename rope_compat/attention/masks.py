@@ -46,6 +46,9 @@ def span_of(hidden: Tensor, cache: Any, layer: int) -> Span:
     past = int(cache.get_seq_length(layer))
     # 4.53 counts the keys of the first layer, which has those of this pass already.
     if hasattr(cache, "get_mask_sizes") and hasattr(cache, "layers"):
+        # A dynamic cache of 4.54 makes a layer when its first keys come, and to 4.55 cannot be asked before.
+        if layer >= len(cache.layers):
+            return Span(batch, queries, past, past + queries, 0)
         asked: Any = queries
         if _asks_for_positions(type(cache).get_mask_sizes):
             asked = torch.arange(past, past + queries, device=hidden.device)

@@ -31,10 +31,15 @@ USABLE_LENGTH = Shim(
 
 def get_usable_length(self: Any, new_seq_length: int, layer_idx: int | None = 0) -> int:
     """How many of the keys in the cache stay when `new_seq_length` are added."""
-    previous = int(self.get_seq_length(layer_idx or 0))
+    layer = layer_idx or 0
+    previous = int(self.get_seq_length(layer))
+    # A dynamic cache makes a layer when its first keys come, and to 4.55 cannot be asked for its limit before.
+    layers = getattr(self, "layers", None)
+    if layers is not None and layer >= len(layers):
+        return previous
     # get_max_cache_shape to 5.19, get_max_length from 5.18.0; -1 where there is no limit.
     ask = getattr(self, "get_max_length", None) or self.get_max_cache_shape
-    most = ask(layer_idx or 0)
+    most = ask(layer)
     is_full = most is not None and 0 < most < previous + new_seq_length
     return int(most) - new_seq_length if is_full else previous
 
