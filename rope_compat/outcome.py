@@ -15,19 +15,26 @@ class Item:
 
     Attributes:
         name: its path in the model, such as ``model.rotary_emb.inv_freq``.
-        kind: what it is: ``rotary buffer`` or ``buffer``.
-        status: ``ok`` (it was right), ``repaired``, ``wrong`` or ``skipped``.
+        kind: what it is: ``rotary buffer``, ``buffer``, ``function``, ``known drift``.
+        status: ``ok`` (it was right), ``repaired``, ``wrong``, ``skipped``, or ``note`` (worth knowing, and
+            not wrong).
         reason: what was wrong with it, or why it was left alone.
         max_error: the largest absolute difference from the right value; None where it cannot be told.
         tolerance: how large that may be; 0.0 where bits have to agree.
+        fault: one word or two for what is wrong, such as ``theta``, for programs to compare.
+        position: the position in the text at which the error is `max_error`.
+        advice: what to do about it.
     """
 
     name: str
     kind: str
-    status: Literal["ok", "repaired", "wrong", "skipped"]
+    status: Literal["ok", "repaired", "wrong", "skipped", "note"]
     reason: str = ""
     max_error: float | None = None
     tolerance: float | None = None
+    fault: str = ""
+    position: int | None = None
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +43,17 @@ class Report:
 
     subject: str
     items: tuple[Item, ...]
+    purpose: Literal["repair", "verify"] = "repair"
 
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong any more."""
         return all(item.status != "wrong" for item in self.items)
+
+    @property
+    def wrong(self) -> tuple[Item, ...]:
+        """The items that are wrong."""
+        return tuple(item for item in self.items if item.status == "wrong")
 
     @property
     def repaired(self) -> tuple[Item, ...]:

@@ -12,23 +12,29 @@ __all__ = ["page"]
 _TITLES: dict[str, tuple[str, Tone]] = {
     "wrong": ("Wrong:", "bad"),
     "repaired": ("Repaired:", "good"),
+    "note": ("Worth knowing:", "plain"),
     "skipped": ("Left alone:", "plain"),
 }
 
 
 def page(report: Report) -> Page:
     """What is wrong, what was repaired and what was left alone, by name."""
-    right = sum(item.status == "ok" for item in report)
     sections = tuple(
-        Section(title, tuple(Item(_line(item), tone) for item in report if item.status == status))
+        Section(title, tuple(_entry(item, tone) for item in report if item.status == status))
         for status, (title, tone) in _TITLES.items()
     )
-    headline = (
-        f"{report.subject}: {counted(len(report.repaired), 'tensor')} repaired, {right} right as they were."
-    )
-    return Page(headline, sections, "plain" if report.ok else "bad")
+    return Page(_headline(report), sections, "plain" if report.ok else "bad")
 
 
-def _line(item: Found) -> str:
-    size = f" (off by {item.max_error:.3g})" if item.max_error not in (None, 0.0) else ""
-    return f"{item.name}: {item.reason}{size}"
+def _headline(report: Report) -> str:
+    right = sum(item.status == "ok" for item in report)
+    if report.purpose == "verify":
+        return f"{report.subject}: {right} right, {len(report.wrong)} wrong."
+    repaired = counted(len(report.repaired), "tensor")
+    return f"{report.subject}: {repaired} repaired, {right} right as they were."
+
+
+def _entry(item: Found, tone: Tone) -> Item:
+    where = "" if item.position is None else f" at position {item.position}"
+    size = f" (off by {item.max_error:.3g}{where})" if item.max_error not in (None, 0.0) else ""
+    return Item(f"{item.name}: {item.reason}{size}", tone, (item.advice,) if item.advice else ())

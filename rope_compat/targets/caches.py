@@ -33,7 +33,7 @@ def get_usable_length(self: Any, new_seq_length: int, layer_idx: int | None = 0)
     """How many of the keys in the cache stay when `new_seq_length` are added."""
     layer = layer_idx or 0
     previous = int(self.get_seq_length(layer))
-    # A dynamic cache makes a layer when its first keys come, and to 4.55 cannot be asked for its limit before.
+    # A dynamic cache makes a layer when its first keys come, and cannot be asked before (to 4.55).
     layers = getattr(self, "layers", None)
     if layers is not None and layer >= len(layers):
         return previous
