@@ -151,8 +151,8 @@ def _shim(shim: Shim, steps: Iterable[Step]) -> Iterator[Row]:
 
 def _name(shim: Shim) -> str:
     pattern, _, name = shim.targets[0].partition(":")
-    if name.endswith("__getattr__"):
-        # How names are answered for says nothing to people.
+    if name.endswith(("__getattr__", ".forward")):
+        # How names are answered for says nothing to people, and every class has a forward.
         return shim.name
     if pattern.startswith("transformers_modules."):
         return f"{name} of remote code"
