@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..adapters.base import AdapterInfo, Context, dress, refuse
-from ..adapters.signature import live_signature, signature_text
+from ..adapters.signature import code_of, live_signature, signature_text
 from .form import CACHES, EMBEDDINGS, Form, by_position
 from .forward import WITHOUT, native_arguments
 from .positions import embeddings_for
@@ -18,6 +18,9 @@ _PAIRS = ("position_embeddings_global", "position_embeddings_local")
 
 def read_by_type(cls: type[Any], forward: Callable[..., Any]) -> Form | None:
     """The form of a layer's method, or None where it does not take both pairs."""
+    code = code_of(forward)
+    if code is None or _PAIRS[0] not in code.co_varnames:
+        return None
     signature = live_signature(forward)
     if signature is None or not set(_PAIRS) <= set(signature.parameters):
         return None
