@@ -24,7 +24,7 @@ def rate_bounds(rates: Tensor, theta: float, *, steps: int = 0, condition: Tenso
 
 
 def mix_condition(share_error: Tensor | float) -> Tensor | float:
-    """What ``(1 - share) * rate / factor + share * rate`` adds: the share's error, 1 - share, products, sum."""
+    """What ``(1 - share) * rate / factor + share * rate`` adds: the share, 1 - share, products, the sum."""
     return share_error + 5
 
 
