@@ -45,8 +45,8 @@ def judge_attention(model: nn.Module, settings: Settings, units: list[Unit]) -> 
         reason = "no product of q and k was seen in a layer that the config speaks of"
         yield Item(name, "attention", "skipped", reason)
         return
-    base = _attempt(model, None, tuple(units))
-    moved, reason = _moved(model, layers)
+    base = _attempt(model, tuple(units), plain)
+    moved, reason = _moved(model, layers, plain)
     for layer in layers:
         yield from _judge(layer, plain, base, moved, reason)
 
@@ -55,9 +55,9 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _attempt(model: nn.Module, positions: Tensor | None, identity: tuple[Unit, ...] = ()) -> Run | None:
+def _attempt(model: nn.Module, identity: tuple[Unit, ...], plain: Run) -> Run | None:
     try:
-        return run(model, positions, identity)
+        return run(model, None, identity, plain)
     except Exception:
         return None
 
@@ -88,12 +88,12 @@ def _kind(module: nn.Module) -> str | None:
     return known
 
 
-def _moved(model: nn.Module, layers: list[_Layer]) -> tuple[Run | None, str]:
+def _moved(model: nn.Module, layers: list[_Layer], plain: Run) -> tuple[Run | None, str]:
     """A run with positions in another order, on three axes where the model has these."""
     sections = any("mrope_section" in layer.given.spec.parameters for layer in layers)
     positions = torch.stack([permuted(axis) for axis in range(3)]) if sections else permuted()
     try:
-        return run(model, positions), ""
+        return run(model, positions, earlier=plain), ""
     except Exception as error:
         return None, _line(error)
 

@@ -45,9 +45,10 @@ class Caught:
 
 @dataclass
 class Run:
-    """What was caught, by the path of the attention; in the order in which it ran."""
+    """What was caught, by the path of the attention, in the order in which it ran; what each was given."""
 
     caught: dict[str, Caught] = field(default_factory=dict)
+    hidden: dict[str, Tensor] = field(default_factory=dict)
     dtype: torch.dtype = torch.float32
 
 
@@ -100,7 +101,7 @@ def _operands(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tu
 
 
 def run(
-    model: nn.Module, positions: Tensor | None, identity: tuple[Unit, ...] = (), embedding: Any = None
+    model: nn.Module, positions: Tensor | None, identity: tuple[Unit, ...] = (), earlier: Run | None = None
 ) -> Run:
     """Run a model once.
 
@@ -108,17 +109,18 @@ def run(
         model: a text model, or one that reads text alone.
         positions: ``position_ids`` without the batch axis, or None to leave that to the model.
         identity: rotary modules that are to give cosines of 1 and sines of 0.
+        earlier: a run whose hidden states attention is given again, so that q and k can be compared.
 
     Raises:
         Exception: whatever the model raises.
     """
-    found = Run()
+    found = Run(hidden=dict(earlier.hidden) if earlier is not None else {})
     inside: list[str] = []
     with ExitStack() as stack, torch.no_grad():
         stack.enter_context(_evaluating(model))
         for path, module in model.named_modules():
             if _ATTENTION.search(type(module).__name__):
-                stack.enter_context(_watched(module, path, inside))
+                stack.enter_context(_watched(module, path, inside, found.hidden))
         for unit in identity:
             stack.enter_context(_hooked(unit.module.register_forward_hook(_no_rotation)))
         stack.enter_context(_Catching(inside, found))
@@ -149,10 +151,12 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(module: nn.Module, path: str, inside: list[str]) -> Iterator[None]:
+def _watched(
+    module: nn.Module, path: str, inside: list[str], hidden: dict[str, Tensor]
+) -> Iterator[None]:
     def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         inside.append(path)
-        return _same_everywhere(args, kwargs)
+        return _same_everywhere(args, kwargs, lambda value: hidden.setdefault(path, _first(value)))
 
     def leave(_: nn.Module, args: Any, output: Any) -> None:
         inside.remove(path)
@@ -166,12 +170,14 @@ def _watched(module: nn.Module, path: str, inside: list[str]) -> Iterator[None]:
         after.remove()
 
 
-def _same_everywhere(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The arguments, with the first position's hidden state at all positions."""
+def _same_everywhere(
+    args: tuple[Any, ...], kwargs: dict[str, Any], same: Callable[[Tensor], Tensor]
+) -> Any:
+    """The arguments, with the same hidden state at all positions."""
     if _is_hidden(kwargs.get("hidden_states")):
-        return args, {**kwargs, "hidden_states": _first(kwargs["hidden_states"])}
+        return args, {**kwargs, "hidden_states": same(kwargs["hidden_states"])}
     if args and _is_hidden(args[0]):
-        return (_first(args[0]), *args[1:]), kwargs
+        return (same(args[0]), *args[1:]), kwargs
     return args, kwargs
 
 
