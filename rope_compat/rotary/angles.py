@@ -7,7 +7,7 @@ frequencies the axes have. `reference.rotate_by_angle` applies the angles, in ei
 - sections, Qwen2-VL (Wang et al. 2024, arXiv 2409.12191, section 2.1), ``mrope_section``: `contiguous`
 - sections, Qwen3-VL: time, height and width take turns, so that each has slow and fast pairs: `interleaved`
 - images, Qwen2-VL's and SAM 2's (Ravi et al. 2024, arXiv 2408.00714; RoPE-ViT, Heo et al. 2024, arXiv
-  2403.13298, section 3.2, "axial"): each axis has all frequencies of half a head: `axial`
+  2403.13298, "axial"): each axis has all frequencies of half a head: `axial`
 - images, Pixtral (Agrawal et al. 2024, arXiv 2410.07073): the axes share those of a head: `dealt`
 """
 

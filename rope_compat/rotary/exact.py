@@ -5,10 +5,10 @@ Python floats, nothing imported from it. Names and parameters are the same, but 
 results are on the CPU.
 
 - RoFormer, Su et al. 2021, arXiv 2104.09864, section 3.2.2: `default`
-- Position Interpolation, Chen et al. 2023, arXiv 2306.15595, equation 4: `linear`
+- Position Interpolation, Chen et al. 2023, arXiv 2306.15595: `linear`
 - NTK-aware scaling and its dynamic form: YaRN's paper, sections 3.1 and 3.3: `dynamic`
 - YaRN, Peng et al. 2023, arXiv 2309.00071, sections 3.2 and 3.4: `yarn`
-- LongRoPE, Ding et al. 2024, arXiv 2402.13753, equations 1 and 2: `longrope`
+- LongRoPE, Ding et al. 2024, arXiv 2402.13753, section 3: `longrope`
 - Llama 3.1, ``apply_scaling`` of its published model code: `llama3`
 - Gemma 4, ``_compute_proportional_rope_parameters`` of transformers 5.5.0: `proportional`
 
@@ -73,7 +73,7 @@ def yarn(
     turns to the one that makes `beta_slow` (1); with `truncate` these ends are rounded outwards. This is the
     authors' code (and transformers'); the paper's equation has a ramp linear in the number of turns.
 
-    The factor is ``0.1 ln(factor) + 1`` (equation 22), or with both mscales the ratio of `mscale` of each.
+    The factor is ``0.1 ln(factor) + 1``, or with both mscales the ratio of `mscale` of each.
     """
     rates = _rates(dim, theta)
 

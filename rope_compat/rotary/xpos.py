@@ -1,6 +1,6 @@
 """xPos in float64: rotary embedding whose scores fade with distance.
 
-Sun et al. 2022, "A Length-Extrapolatable Transformer", arXiv 2212.10554, section 2.2 and algorithm 1; as in
+Sun et al. 2022, "A Length-Extrapolatable Transformer", arXiv 2212.10554, algorithm 1; as in
 torchscale and x-transformers. q is multiplied by the scale of its position and k divided by that of its
 own, so that a score has ``zeta_i ** ((m - n) / scale_base)`` in it: at most 1 where a token looks back.
 transformers has no such model; x-transformers has it as ``rotary_xpos=True``.
