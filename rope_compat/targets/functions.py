@@ -31,6 +31,7 @@ class Options:
     config: bool = True
     load: bool = True
     on_problem: OnProblem = "warn"
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
