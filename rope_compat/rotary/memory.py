@@ -13,14 +13,14 @@ __all__ = ["is_transposed", "lies_in_order"]
 
 
 def is_transposed(x: Tensor) -> bool:
-    """Whether axis 2 of a rank-4 tensor is the outer one in memory, as after ``transpose(1, 2)``.
+    """Whether the second last axis of ``[..., H, S, D]`` is the outer one in memory, as after ``transpose``.
 
     False where either axis has length 1: its stride says nothing.
     """
-    heads, length = x.shape[1], x.shape[2]
-    return heads > 1 and length > 1 and x.stride(1) < x.stride(2)
+    heads, length = x.shape[-3], x.shape[-2]
+    return heads > 1 and length > 1 and x.stride(-3) < x.stride(-2)
 
 
 def lies_in_order(x: Tensor) -> bool:
-    """Whether axis 1 of a rank-4 tensor is the outer one in memory; not where the strides are equal."""
-    return x.stride(1) > x.stride(2)
+    """Whether the third last axis of a tensor is the outer one in memory; not where the strides are equal."""
+    return x.stride(-3) > x.stride(-2)
