@@ -16,7 +16,7 @@ from ._version import __version__
 from .api import Patch, adapt, patch, patched, plan, status, unpatch
 
 if TYPE_CHECKING:
-    from . import functional
+    from . import functional, strict
     from .configs import RopeSpec, rope_specs
     from .environment import Environment, detect, require
     from .errors import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         DeadPatchWarning,
         DevelopmentBuildWarning,
         EnvironmentMismatchError,
+        HeadDimensionError,
         IncompatibleVersionError,
         IncompatibleVersionWarning,
         LayoutError,
@@ -51,6 +52,7 @@ __all__ = [
     "DevelopmentBuildWarning",
     "Environment",
     "EnvironmentMismatchError",
+    "HeadDimensionError",
     "IncompatibleVersionError",
     "IncompatibleVersionWarning",
     "Item",
@@ -82,6 +84,7 @@ __all__ = [
     "require",
     "rope_specs",
     "status",
+    "strict",
     "unpatch",
 ]
 
@@ -98,8 +101,8 @@ _WHERE = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "functional":
-        return import_module(".functional", __name__)
+    if name in ("functional", "strict"):
+        return import_module(f".{name}", __name__)
     home = _WHERE.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,6 +31,7 @@ from .targets import (
     gone_classes,
     init_functions,
     kernelized,
+    llms_from_scratch,
     loading,
     neighbours,
     other_patches,
@@ -51,7 +52,16 @@ __all__ = ["Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"]
 #: Rooms of `targets` by the argument of `patch` that turns them off; those of "" are always there, those of
 #: "names" wherever `targets` leaves them.
 _ROOMS: dict[str, tuple[ModuleType, ...]] = {
-    "": (transformers, rotary_classes, gone_classes, attention, remote_code, other_patches, kernelized),
+    "": (
+        transformers,
+        rotary_classes,
+        gone_classes,
+        attention,
+        remote_code,
+        other_patches,
+        kernelized,
+        llms_from_scratch,
+    ),
     "names": (neighbours,),
     "config": (config_files, config_fields, init_functions),
     "load": (loading,),
@@ -105,6 +115,7 @@ def patch(
     config: bool = True,
     load: bool = True,
     on_problem: str | None = None,
+    strict: bool = False,
 ) -> Patch:
     """Make code that was written for another transformers release run on the installed one.
 
@@ -123,6 +134,8 @@ def patch(
         load: whether buffers are put back that loading a model of custom code would lose.
         on_problem: ``"warn"``, ``"error"`` or ``"ignore"`` for what cannot be made compatible. Default:
             ``"error"`` if ``ROPE_COMPAT=error``, else ``"warn"``.
+        strict: refuse calls whose layout, (b, h, s, d) or (b, s, h, d), nothing proves and nothing declares;
+            see docs/layouts.md. Where it is False, it costs nothing.
 
     Returns:
         The patch, with its plan, its journal and its `undo`.
@@ -138,8 +151,8 @@ def patch(
         Selection(targets),
     )
     if is_off():
-        return Patch(Options(version, None, selection, config, load, problem), None)
-    options = Options(version, _installed(problem), selection, config, load, problem)
+        return Patch(Options(version, None, selection, config, load, problem, strict), None)
+    options = Options(version, _installed(problem), selection, config, load, problem, strict)
     rules = _rules(options)
     try:
         layer = _engine.apply(rules, partial(_report, problem))
@@ -171,9 +184,17 @@ def patched(
     config: bool = True,
     load: bool = True,
     on_problem: str | None = None,
+    strict: bool = False,
 ) -> Iterator[Patch]:
     """`patch` for the body of a ``with`` statement; undone on any exit. Arguments as for `patch`."""
-    applied = patch(written_for=written_for, targets=targets, config=config, load=load, on_problem=on_problem)
+    applied = patch(
+        written_for=written_for,
+        targets=targets,
+        config=config,
+        load=load,
+        on_problem=on_problem,
+        strict=strict,
+    )
     try:
         yield applied
     finally:
@@ -181,7 +202,12 @@ def patched(
 
 
 def plan(
-    *, written_for: str | None = None, targets: Targets = None, config: bool = True, load: bool = True
+    *,
+    written_for: str | None = None,
+    targets: Targets = None,
+    config: bool = True,
+    load: bool = True,
+    strict: bool = False,
 ) -> Plan:
     """What `patch` with these arguments would do here; changes nothing.
 
@@ -190,7 +216,8 @@ def plan(
     """
     from .planning import make_plan
 
-    options = Options(read_written_for(written_for), _installed("ignore"), Selection(targets), config, load)
+    version, selection = read_written_for(written_for), Selection(targets)
+    options = Options(version, _installed("ignore"), selection, config, load, strict=strict)
     if is_off():
         return make_plan(options, (), ())
     return make_plan(options, _shims(options), _engine.preview(_rules(options)))
@@ -262,11 +289,20 @@ def _installed(problem: OnProblem) -> str | None:
         from .environment import detect, warn_about
 
         environment = detect()
+        if not environment.transformers.present and _has_other_packages():
+            return None
         warn_about(environment, problem)
         return environment.transformers.version
     if problem == "warn":
         _close_look.install()
     return release
+
+
+def _has_other_packages() -> bool:
+    """Whether another package with targets is installed: then nobody has to have transformers."""
+    from importlib.util import find_spec
+
+    return any(find_spec(shim.package) is not None for shim in SHIMS if shim.package != "transformers")
 
 
 def _look_closely(module: ModuleType, fresh: list[str]) -> None:
@@ -289,6 +325,7 @@ def _rules(options: Options) -> list[Rule]:
         *remote_code.rules(options, _engine.adapt_now),
         *other_patches.rules(options, _engine.recheck),
         *kernelized.rules(options),
+        *llms_from_scratch.rules(options),
     ]
     chosen = {shim.name for shim in _shims(options)}
     for room in (*_ROOMS["names"], *_ROOMS["config"], *_ROOMS["load"]):

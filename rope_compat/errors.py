@@ -13,6 +13,7 @@ __all__ = [
     "DeadPatchWarning",
     "DevelopmentBuildWarning",
     "EnvironmentMismatchError",
+    "HeadDimensionError",
     "IncompatibleVersionError",
     "IncompatibleVersionWarning",
     "LayoutError",
@@ -42,9 +43,16 @@ class CallFormError(RopeCompatError, TypeError):
 
 
 class LayoutError(CallFormError, RuntimeError):
-    """Axes of q, k and of cos, sin do not meet where ``unsqueeze_dim`` puts them.
+    """Axes of q, k and of cos, sin do not meet where ``unsqueeze_dim`` puts them, or not as was declared.
 
     Also a `RuntimeError`, since that is what torch raises for the same mistake.
+    """
+
+
+class HeadDimensionError(LayoutError, AssertionError):
+    """The channels of a head do not make pairs: their number is odd.
+
+    Also an `AssertionError`, since that is what LLMs-from-scratch raises for it.
     """
 
 
@@ -65,7 +73,7 @@ class RemovedNameError(RopeCompatError, ImportError):
 
 
 class RemovedModuleError(RemovedNameError, ModuleNotFoundError):
-    """A module of transformers is not there; the message says since when."""
+    """A module of transformers, or of another package, is not there; the message says since or until when."""
 
 
 class PatchError(RopeCompatError, RuntimeError):

@@ -87,6 +87,7 @@ def make_plan(options: Options, shims: Sequence[Shim], edits: Sequence[Edit]) ->
         ("written_for", str(options.written_for or "")),
         ("targets", repr(options.selection)),
         *((name, "off") for name in ("config", "load") if not getattr(options, name)),
+        *((("strict", "on"),) if options.strict else ()),
     )
     return Plan(options.release, chosen, tuple(steps), tuple(shims))
 
@@ -123,8 +124,28 @@ def _waiting_by_release(shim: Shim, release: str, done: set[str]) -> str:
     return f"when {module} is imported"
 
 
+def _waiting_elsewhere(shim: Shim, options: Options, done: set[str]) -> str:
+    """What a shim for another package will do, where the package is installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from packaging.version import InvalidVersion, Version
+
+    pattern, _, name = shim.targets[0].partition(":")
+    is_done = any(fnmatchcase(target, shim.targets[0]) for target in done)
+    if is_done or not options.selection.selects(pattern.replace("*", ""), name):
+        return ""
+    try:
+        here = Version(version(shim.package))
+    except (PackageNotFoundError, InvalidVersion):
+        return ""
+    is_due = Version(shim.since) <= here and (shim.until is None or here <= Version(shim.until))
+    return "when a module that defines it is imported" if is_due else ""
+
+
 def _waiting(shim: Shim, options: Options, done: set[str]) -> str:
     """What a shim will do when modules are imported, as far as the catalog can tell; empty if nothing."""
+    if shim.package != "transformers":
+        return _waiting_elsewhere(shim, options, done)
     pattern, _, name = shim.targets[0].partition(":")
     if shim.kind == "watch" or not pattern.startswith("transformers."):
         wanted = remote_code.is_wanted(options.selection, () if shim.kind == "watch" else (name,))

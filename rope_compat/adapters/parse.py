@@ -11,16 +11,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..rotary import layouts
+from ..rotary import declared, layouts
 
-__all__ = ["RotaryCall", "UnreadableCall", "is_table", "parse_call"]
+__all__ = ["MislaidCall", "RotaryCall", "UnreadableCall", "is_table", "length_of", "parse_call"]
 
 _ROTATED = ("q", "k", "v", "x", "tensor")
-_OPTIONS = ("position_ids", "unsqueeze_dim", "offset")
+_OPTIONS = ("position_ids", "unsqueeze_dim", "offset", "layout")
 
 
 class UnreadableCall(Exception):  # noqa: N818 - never leaves the package: `refuse` turns it into an error
     """The call is in no known form; the message says what stands in the way."""
+
+
+class MislaidCall(UnreadableCall):
+    """The tensors of the call do not lie as it says."""
 
 
 class RotaryCall(NamedTuple):
@@ -101,7 +105,7 @@ def parse_call(
             f"{most}, and position_ids must be integers"
         )
     _read_rest(rest, options, fifth_is_offset=fifth_is_offset and cos.dim() == 4)
-    return RotaryCall(
+    call = RotaryCall(
         rotated,
         cos,
         sin,
@@ -109,6 +113,7 @@ def parse_call(
         _axis("unsqueeze_dim", options.get("unsqueeze_dim")),
         _axis("offset", options.get("offset")),
     )
+    return call if options.get("layout") is None else _laid_out(call, options["layout"])
 
 
 def _take_cos_sin(tensors: list[Any], named: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -174,3 +179,41 @@ def _axis(name: str, value: Any) -> int | None:
     if not is_axis(value):
         raise UnreadableCall(f"{name} must be an int, not {type(value).__name__}")
     return int(value)
+
+
+def length_of(call: RotaryCall) -> int | None:
+    """How many positions cos and sin of a call hold; None where rows of a table are taken by an offset."""
+    if call.position_ids is not None and is_table(call.cos):
+        return call.position_ids.shape[-1]
+    return None if call.offset is not None or call.cos.dim() == 4 else call.cos.shape[-2]
+
+
+def _laid_out(call: RotaryCall, layout: Any) -> RotaryCall:
+    """The call with the axis that `layout` means, after a look at whether the tensors lie so.
+
+    Raises:
+        UnreadableCall: the layout is not known, or ``unsqueeze_dim`` says another.
+        MislaidCall: the sizes contradict it.
+    """
+    if layout not in declared.LAYOUTS:
+        raise UnreadableCall(declared.unknown_layout(layout))
+    rank = call.rotated[0].dim()
+    if rank not in (3, 4):
+        raise UnreadableCall(f"layout={layout!r} goes with tensors of 4 or 3 axes, not {rank}")
+    axis = declared.axis_of(layout, rank)
+    if call.unsqueeze_dim is not None and call.unsqueeze_dim % rank != axis:
+        raise UnreadableCall(
+            f"layout={layout!r} means unsqueeze_dim={axis} here, but unsqueeze_dim={call.unsqueeze_dim} was "
+            "given"
+        )
+    length = length_of(call)
+    for name, tensor in zip("qkv" if len(call.rotated) > 1 else "x", call.rotated, strict=False):
+        problem = None if length is None else declared.explain_declared(tensor.shape, length, layout, name)
+        if problem is not None:
+            raise MislaidCall(problem)
+    cos, sin, positions = call.cos, call.sin, call.position_ids
+    if rank == 4 and positions is not None and positions.dim() == 1:
+        positions = positions[None]
+    elif rank == 4 and positions is None and cos.dim() == 2:
+        cos, sin = cos[None], sin[None]
+    return call._replace(cos=cos, sin=sin, position_ids=positions, unsqueeze_dim=axis)

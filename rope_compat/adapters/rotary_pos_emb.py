@@ -15,12 +15,14 @@ from torch import Tensor
 from torch.fx import Proxy
 
 from ..errors import LayoutError
+from ..rotary import memory
+from ..rotary.declared import explain_ambiguous
 from ..rotary.mismatch import explain_mismatch
 from .base import AdapterInfo, Context, dress, is_compiling, misfit, refuse
 from .forms import GATHERED, INDEXED, OFFSET, PLAIN, SINGLE, CallForm
 from .generation import Generation
 from .native_call import NativeCaller
-from .parse import UnreadableCall, is_axis, is_positions, is_table, parse_call
+from .parse import MislaidCall, UnreadableCall, is_axis, is_positions, is_table, length_of, parse_call
 from .positions import TableRule, table_rule
 from .signature import mentions
 
@@ -61,6 +63,8 @@ def adapt_rotary_pos_emb(native: Adapter, generation: Generation, context: Conte
         generation.tensors == 2 and generation.positions != "indexes" and not generation.positions_required
     )
     plain = plain and generation.style == "unsqueeze" and not context.had_offset and not generation.k_optional
+    if context.strict:
+        return dress(_strictly(general, info), info)
     return dress(_with_short_cut(native, general, info) if plain else general, info)
 
 
@@ -86,6 +90,41 @@ def _with_short_cut(native: Adapter, general: Adapter, info: AdapterInfo) -> Ada
             raise explained from error
 
     return adapter
+
+
+def _strictly(general: Adapter, info: AdapterInfo) -> Adapter:
+    """`general`, after a look at whether the layout is declared, or else proven."""
+
+    def adapter(*args: Any, **kwargs: Any) -> Any:
+        problem = _undeclared(info, args, kwargs)
+        if problem is not None:
+            raise misfit(info, problem)
+        return general(*args, **kwargs)
+
+    return adapter
+
+
+def _undeclared(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """What stands against taking the tensors of a call for (b, h, s, d), where it does not say so."""
+    try:
+        call = parse_call(args, kwargs, most=3, fifth_is_offset=info.context.had_offset)
+    except UnreadableCall:
+        return None
+    length = length_of(call)
+    if call.unsqueeze_dim is not None or length is None or length == 1:
+        return None
+    tensors = [tensor for tensor in call.rotated if tensor.dim() in (3, 4)]
+    first = tensors[0] if tensors else call.rotated[0]
+    name = "q" if len(call.rotated) > 1 else "x"
+    if first.shape[-2] == 1:
+        return (
+            f"{name} has shape {tuple(first.shape)}: axis {first.dim() - 2}, the positions in layout "
+            f"(b, h, s, d), has length 1, but cos and sin hold {length} positions"
+        )
+    fits_both = [tensor.shape[-3] == tensor.shape[-2] == length for tensor in tensors]
+    if fits_both and all(fits_both) and not any(map(memory.is_transposed, tensors)):
+        return explain_ambiguous(first.shape, name)
+    return None
 
 
 def _as_given(q: Any, k: Any, cos: Any, sin: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -124,6 +163,8 @@ def _foreign(caller: NativeCaller, info: AdapterInfo) -> Callable[[tuple[Any, ..
             if not is_compiling():
                 info.count(form)
             return run()
+        except MislaidCall as reason:
+            raise misfit(info, str(reason)) from None
         except UnreadableCall as reason:
             raise refuse(info, args, kwargs, str(reason)) from None
 

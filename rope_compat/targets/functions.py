@@ -31,6 +31,7 @@ class Options:
     config: bool = True
     load: bool = True
     on_problem: OnProblem = "warn"
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class FunctionRule:
             return None
         info = info_of(adapter)
         detail = f"native form {info.native_signature if info else '(...)'}"
-        key: Hashable = (shim.name, str(self.options.written_for))
+        key: Hashable = (shim.name, str(self.options.written_for), self.options.strict)
         if is_kernel:
             call = _module_call(original, adapter)
             owner = type(original)
@@ -142,6 +143,7 @@ def context_for(target: str, options: Options, *, is_library: bool) -> Any:
         history=tuple(catalog.spans(module, name)),
         removed_in=catalog.removed_in(module, name) if is_library else None,
         signature_written_for=_signature_at(module, name, written),
+        strict=options.strict,
     )
 
 

@@ -76,7 +76,7 @@ class RestoringRule:
         else:
             when = f"removed in {removed}"
         detail = f"restored, {when}; {self.shim.note}"
-        key: Hashable = (self.shim.name, str(self.options.written_for))
+        key: Hashable = (self.shim.name, str(self.options.written_for), self.options.strict)
         make = partial(_make, record.operation, target, self.options)
         return Assign(target, module, name, make, key, self.shim.name, detail)
 

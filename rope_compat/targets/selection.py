@@ -8,11 +8,15 @@ from fnmatch import fnmatchcase
 from .. import catalog
 from ..errors import ArgumentError
 from .families import FAMILIES
-from .names import NAMES, RESTORED_TARGETS
+from .names import ELSEWHERE, NAMES, RESTORED_TARGETS
 
 __all__ = ["Selection"]
 
-_PACKAGES = ("transformers", "transformers_modules")
+_PACKAGES = (
+    "transformers",
+    "transformers_modules",
+    *{module.partition(".")[0]: None for module, _ in ELSEWHERE},
+)
 
 
 class Selection:
@@ -36,7 +40,8 @@ class Selection:
         if pattern.partition(":")[0].partition(".")[0] in _PACKAGES:
             return
         if any(
-            _fits(pattern, module, name) for module, name in (*catalog.functions(NAMES), *RESTORED_TARGETS)
+            _fits(pattern, module, name)
+            for module, name in (*catalog.functions(NAMES), *RESTORED_TARGETS, *ELSEWHERE)
         ):
             return
         others = catalog.targets(pattern)

@@ -24,6 +24,7 @@ class Shim:
         upstream: where upstream changed.
         helps: whose code it helps.
         note: what it cannot do, shown in plans and status.
+        package: whose releases `since` and `until` are.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Shim:
     upstream: str
     helps: str
     note: str = ""
+    package: str = "transformers"
 
     def to_dict(self) -> dict[str, object]:
         """The record as JSON-ready data."""
