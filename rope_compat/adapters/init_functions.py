@@ -126,9 +126,11 @@ def init_function_by(
     # Calls in the native form are read as well, and are not to be counted as foreign ones.
     uncounted = AdapterInfo(context, native, info.native_signature, _FORMS)
 
+    is_5x = "layer_type" in signature.parameters
+
     def adapter(*args: Any, **kwargs: Any) -> Any:
         call = _parse(args, kwargs, uncounted)
-        if hasattr(type(call.config), "standardize_rope_params"):
+        if is_5x and hasattr(type(call.config), "standardize_rope_params"):
             call.config.standardize_rope_params()
         found = computed(_meaning(call, rope_type, uncounted, args, kwargs), call.seq_len, call.device)
         return installed(*args, **kwargs) if found is None else found
