@@ -88,6 +88,7 @@ def make_plan(options: Options, shims: Sequence[Shim], edits: Sequence[Edit]) ->
         ("targets", repr(options.selection)),
         *((name, "off") for name in ("config", "load") if not getattr(options, name)),
         *((("strict", "on"),) if options.strict else ()),
+        *((("numbers", options.numbers),) if options.numbers != "installed" else ()),
     )
     return Plan(options.release, chosen, tuple(steps), tuple(shims))
 
