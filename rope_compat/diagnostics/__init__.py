@@ -1,0 +1,1 @@
+"""Whether rotary numbers are right, and what rotary code computes."""
