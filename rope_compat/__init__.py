@@ -18,6 +18,7 @@ from .api import Patch, adapt, patch, patched, plan, status, unpatch
 if TYPE_CHECKING:
     from . import functional
     from .configs import RopeSpec, rope_specs
+    from .diagnostics.identify import Identity, identify
     from .environment import Environment, detect, require
     from .errors import (
         ArgumentError,
@@ -51,6 +52,7 @@ __all__ = [
     "DevelopmentBuildWarning",
     "Environment",
     "EnvironmentMismatchError",
+    "Identity",
     "IncompatibleVersionError",
     "IncompatibleVersionWarning",
     "Item",
@@ -75,6 +77,7 @@ __all__ = [
     "adapt",
     "detect",
     "functional",
+    "identify",
     "patch",
     "patched",
     "plan",
@@ -87,6 +90,7 @@ __all__ = [
 
 _HOMES = {
     "configs": ("RopeSpec", "rope_specs"),
+    "diagnostics.identify": ("Identity", "identify"),
     "environment": ("Environment", "detect", "require"),
     "errors": tuple(name for name in __all__ if name.endswith(("Error", "Warning"))),
     "loading.repair": ("repair",),

@@ -42,7 +42,9 @@ def identify(function: Callable[..., Any], *, name: str = "") -> Identity:
     """
     subject = name or _name(function)
     if isinstance(function, type):
-        raise ArgumentError(f"identify() got the class {subject}; expected an instance or a function: construct it first")
+        raise ArgumentError(
+            f"identify() got the class {subject}; expected an instance or a function: construct it first"
+        )
     if not callable(function):
         raise ArgumentError(f"identify() got {function!r}; expected a function, a rotary module or a model")
     with quiet():

@@ -35,7 +35,10 @@ class Precision:
 
 def precisions(function: Callable[..., Any], reading: Reading) -> tuple[Precision, ...]:
     """float32, bfloat16 and float16 tensors, each with tables of its own dtype and with float32 tables."""
-    has_tables = reading.trial.drawn.cells is not None and reading.trial.form.kind not in ("complex", "angles")
+    has_tables = reading.trial.drawn.cells is not None and reading.trial.form.kind not in (
+        "complex",
+        "angles",
+    )
     kinds = [(torch.float32, torch.float32)]
     for dtype in (torch.bfloat16, torch.float16):
         kinds += [(dtype, dtype), (dtype, torch.float32)] if has_tables else [(dtype, torch.float32)]

@@ -40,14 +40,27 @@ class Example:
     scores: tuple[tuple[int, int, float], ...] = ()
 
 
-def smallest(function: Callable[..., Any], reading: Reading, dims: tuple[int, ...] = (4, 8, 16)) -> Example | None:
+def smallest(
+    function: Callable[..., Any], reading: Reading, dims: tuple[int, ...] = (4, 8, 16)
+) -> Example | None:
     """The example with the smallest head that the function takes; None if it takes none of `dims`."""
     trial = reading.trial
     for dim in dims:
         width = trial.form.width * dim // trial.drawn.sizes.dim
-        form = Form(trial.form.layout, trial.form.kind, trial.form.shape, width, trial.form.positions, trial.form.options)
+        form = Form(
+            trial.form.layout,
+            trial.form.kind,
+            trial.form.shape,
+            width,
+            trial.form.positions,
+            trial.form.options,
+        )
         x = torch.arange(1.0, dim + 1)
-        found = _with_tables(function, reading, form, dim, x) if form.kind else _own(function, reading, form, dim, x)
+        found = (
+            _with_tables(function, reading, form, dim, x)
+            if form.kind
+            else _own(function, reading, form, dim, x)
+        )
         if found is not None:
             return found
     return None
@@ -86,7 +99,9 @@ def _own(function: Callable[..., Any], reading: Reading, form: Form, dim: int, x
     return _example(x, angles, at[1] @ x, scores)
 
 
-def _example(x: Tensor, angles: Tensor, output: Tensor, scores: tuple[tuple[int, int, float], ...] = ()) -> Example:
+def _example(
+    x: Tensor, angles: Tensor, output: Tensor, scores: tuple[tuple[int, int, float], ...] = ()
+) -> Example:
     half = reference.rotate_by_angle(x, angles, "half")
     interleaved = reference.rotate_by_angle(x, angles, "interleaved")
     numbers = (_rounded(each) for each in (x, angles, output, half, interleaved))

@@ -37,7 +37,7 @@ _ROWS = ("[N, R]", "[1, 1, N, R]")
 _POSITIONS = ("[B, S]", "[S]", "[B, S, 2]", "[B, 1, S]")
 
 #: What one argument that stands for cos and sin may be.
-KINDS = ("complex", "angles", "cos|sin", "sin|cos", "stacked", "matrices", "(cos, sin)")
+KINDS = ("complex", "(cos, sin)", "angles", "cos|sin", "sin|cos", "stacked", "matrices")
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,12 @@ def _rotation(subject: str, function: Function, group: Sequence[Reading], sizes:
             frequencies = explain(main.rates[:, 0].abs().tolist())
         else:
             notes.append("its angles do not grow linearly with what was passed as positions")
-    if main.kind == "rotation" and main.trial.form.positions and main.trial.form.kind and "N" not in main.trial.form.shape:
+    if (
+        main.kind == "rotation"
+        and main.trial.form.positions
+        and main.trial.form.kind
+        and "N" not in main.trial.form.shape
+    ):
         notes.append("position_ids are taken and choose no rows: cos and sin have to be each token's own")
     calls, optional_notes = _calls(function, group, main, sizes)
     calls += _with_axis(function, main, sizes)
@@ -73,7 +78,7 @@ def _rotation(subject: str, function: Function, group: Sequence[Reading], sizes:
         subject,
         "quarter turn" if main.kind == "quarter turn" else "rotation",
         arguments=_arguments(main),
-        kind=main.trial.form.kind,
+        kind=_kind(main),
         layout=_layout(group, main),
         calls=calls,
         turned=tuple(roles.names("x")[i] for i in main.turned),
@@ -94,11 +99,24 @@ def _width_of_turned(reading: Reading) -> int:
     return 0 if reading.structure is None else 2 * len(reading.structure.pairs)
 
 
+def _kind(reading: Reading) -> str:
+    """The kind of tables, with cos and sin in the order that was measured."""
+    kind = reading.trial.form.kind
+    swapped = {
+        "cos|sin": "sin|cos",
+        "sin|cos": "cos|sin",
+        "(cos, sin)": "(sin, cos)",
+        "stacked": "stacked, sin first",
+    }
+    structure = reading.structure
+    return kind if structure is None or structure.cos_first else swapped.get(kind, kind)
+
+
 def _arguments(reading: Reading) -> str:
     structure = reading.structure
     second_is_cos = structure is not None and not structure.cos_first
     meaning = {"first": "sin", "second": "cos"} if second_is_cos else {"first": "cos", "second": "sin"}
-    kind = {"angles": "angles", "complex": "cos + i sin"}.get(reading.trial.form.kind, reading.trial.form.kind)
+    kind = {"complex": "cos + i sin"}.get(reading.trial.form.kind, _kind(reading))
     words = []
     for name, role in reading.trial.roles.given:
         said = meaning.get(role, kind if role == "table" else "")
@@ -133,7 +151,13 @@ def _part(group: Sequence[Reading], main: Reading) -> str:
     narrow = {span for span in spans.values() if span != (0, size)}
     if not narrow:
         return "all"
-    return "first" if all(span[0] == 0 for span in narrow) else "last" if all(s[1] == size for s in narrow) else "other"
+    return (
+        "first"
+        if all(span[0] == 0 for span in narrow)
+        else "last"
+        if all(s[1] == size for s in narrow)
+        else "other"
+    )
 
 
 def _calls(
@@ -159,7 +183,11 @@ def _what_optional_positions_do(function: Function, name: str, main: Reading, si
     same = trial is not None and all(
         torch.equal(one, other) for one, other in zip(trial.matrices, main.trial.matrices, strict=True)
     )
-    return f"{name} is taken and ignored" if same else f"{name} changes what is computed, or the form of the tables"
+    return (
+        f"{name} is taken and ignored"
+        if same
+        else f"{name} changes what is computed, or the form of the tables"
+    )
 
 
 def _with_axis(function: Function, main: Reading, sizes: Sizes) -> tuple[Call, ...]:

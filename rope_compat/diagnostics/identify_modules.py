@@ -40,7 +40,9 @@ def judge_module(subject: str, module: nn.Module) -> Identity:
     if not functions:
         functions = [each for each in modules if each.verdict != "tables"]
     if not functions and not modules:
-        return Identity(subject, "unknown", "no rotary function is called by its modules, and it has no rotary module")
+        return Identity(
+            subject, "unknown", "no rotary function is called by its modules, and it has no rotary module"
+        )
     return _together(subject, functions, [each for each in modules if each not in functions])
 
 
@@ -61,7 +63,8 @@ def _dims(module: nn.Module) -> list[int]:
     found = [
         value
         for name, value in vars(module).items()
-        if isinstance(value, int) and not isinstance(value, bool) and "dim" in name or name in ("head_size",)
+        if (isinstance(value, int) and not isinstance(value, bool) and "dim" in name)
+        or name in ("head_size",)
     ]
     for tensor in [*module.buffers(), *(v for v in vars(module).values() if isinstance(v, Tensor))]:
         if tensor.ndim:
@@ -104,7 +107,9 @@ def _rotary_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
     found: dict[tuple[Any, ...], tuple[str, nn.Module]] = {}
     for name, module in model.named_modules():
         if _ROTARY_CLASS.search(type(module).__name__):
-            values = tuple(tuple(b.flatten()[:4].tolist()) for b in module.buffers(recurse=False) if not b.is_meta)
+            values = tuple(
+                tuple(b.flatten()[:4].tolist()) for b in module.buffers(recurse=False) if not b.is_meta
+            )
             found.setdefault((type(module), values), (name, module))
     return list(found.values())
 
@@ -128,7 +133,9 @@ def _together(subject: str, functions: list[Identity], modules: list[Identity]) 
         return Identity(subject, "not a rotation", reason, wrong[0].mistake, parts=parts, notes=tuple(notes))
     if len(pairings) > 1:
         reason = "its code has rotary functions of different pairings; its config decides which one is called"
-        return Identity(subject, "ambiguous", reason, candidates=tuple(functions), parts=parts, notes=tuple(notes))
+        return Identity(
+            subject, "ambiguous", reason, candidates=tuple(functions), parts=parts, notes=tuple(notes)
+        )
     frequencies = next((module.frequencies for module in modules if module.frequencies), first.frequencies)
     return Identity(
         subject,
@@ -148,4 +155,6 @@ def _together(subject: str, functions: list[Identity], modules: list[Identity]) 
 
 
 def _title(function: Any) -> str:
-    return f"{function.__module__.rpartition('.')[2]}:{getattr(function, '__name__', type(function).__name__)}"
+    return (
+        f"{function.__module__.rpartition('.')[2]}:{getattr(function, '__name__', type(function).__name__)}"
+    )

@@ -84,7 +84,10 @@ def read_cells(matrices: Tensor, first: Tensor, second: Tensor) -> Structure:
         for at, each, turn in zip(where, cell.tolist(), sign.tolist(), strict=True)
     }
     untouched = _untouched(one.view(size, size), used.view(size, size))
-    found = [_labelled(outputs, channels, labels) for outputs, channels in _blocks(used.view(size, size), untouched)]
+    found = [
+        _labelled(outputs, channels, labels)
+        for outputs, channels in _blocks(used.view(size, size), untouched)
+    ]
     if len({swapped for _, swapped in found}) > 1:
         raise Unread("one table serves as cos for some pairs and as sin for others")
     pairs = tuple(pair for pair, _ in found)

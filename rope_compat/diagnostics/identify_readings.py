@@ -21,6 +21,8 @@ __all__ = ["Reading", "examine", "read"]
 
 #: A function that answers in so many forms and is a rotation in none will be none in more.
 _ENOUGH = 60
+#: With so many answers that are none, what else is none is not looked at closely.
+_EXAMPLES = 8
 
 Function = Callable[..., Any]
 
@@ -68,7 +70,8 @@ def examine(function: Function, sizes: Sizes, layouts: tuple[str, ...] = LAYOUTS
     found: list[Reading] = []
     for roles in _with_optional(possible_roles(function)):
         for _, kind in groupby(forms(roles, sizes.dim, layouts), lambda form: form.kind):
-            here = [read(trial) for trial in _trials(function, roles, kind, sizes)]
+            quick = len(found) >= _EXAMPLES
+            here = [read(trial) for trial in _trials(function, roles, kind, sizes, quick=quick)]
             if any(reading.is_rotation for reading in here):
                 return [reading for reading in here if reading.is_rotation]
             found += here
@@ -87,9 +90,11 @@ def _with_optional(candidates: Iterable[Roles]) -> Iterator[Roles]:
             yield replace(roles, given=roles.given + positions)
 
 
-def _trials(function: Function, roles: Roles, kind: Iterable[Form], sizes: Sizes) -> Iterator[Trial]:
+def _trials(
+    function: Function, roles: Roles, kind: Iterable[Form], sizes: Sizes, *, quick: bool
+) -> Iterator[Trial]:
     for form in kind:
-        trial = try_form(function, roles, form, sizes)
+        trial = try_form(function, roles, form, sizes, quick=quick)
         if trial is not None:
             yield trial
 
@@ -149,7 +154,8 @@ def _constant(trial: Trial, by_token: Tensor) -> Reading:
     structure, angles, _ = read_angles((matrix + torch.eye(len(matrix)))[None])
     direction = angles[0, :, 0].sign()
     pairs = tuple(
-        replace(pair, direction=int(turn)) for pair, turn in zip(structure.pairs, direction.tolist(), strict=True)
+        replace(pair, direction=int(turn))
+        for pair, turn in zip(structure.pairs, direction.tolist(), strict=True)
     )
     structure = replace(structure, pairs=pairs)
     return Reading(trial, "quarter turn", structure, describe(structure), "none needed")

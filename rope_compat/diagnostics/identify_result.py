@@ -34,7 +34,10 @@ class Call:
 
     def __str__(self) -> str:
         axes = "(" + ", ".join(self.layout) + ")"
-        rest = [f"tables {self.tables}" if self.tables else "", f"positions {self.positions}" if self.positions else ""]
+        rest = [
+            f"tables {self.tables}" if self.tables else "",
+            f"positions {self.positions}" if self.positions else "",
+        ]
         return ", ".join(filter(None, [axes, *rest, self.options]))
 
 

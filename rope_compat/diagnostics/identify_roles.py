@@ -12,7 +12,9 @@ from ..adapters.signature import live_signature
 
 __all__ = ["Role", "Roles", "flags", "possible_roles"]
 
-Role: TypeAlias = Literal["x", "first", "second", "first of k", "second of k", "table", "positions", "offset", "axis"]
+Role: TypeAlias = Literal[
+    "x", "first", "second", "first of k", "second of k", "table", "positions", "offset", "axis"
+]
 
 _NAMES: dict[Role, str] = {
     "x": "q k v query key value xq xk xv x t tensor hidden_states states input inputs query_layer key_layer "

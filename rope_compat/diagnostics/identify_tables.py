@@ -17,9 +17,37 @@ __all__ = ["judge_tables"]
 
 _LENGTH = 13  # tokens; a number that no other axis has
 
-_X = set("x value_states hidden_states input inputs q tensor value device_tensor dummy".split())
-_POSITIONS = set("position_ids positions position pos t input_pos indexes position_id seq seq_arange_or_len".split())
-_LENGTHS = set("seq_len seqlen max_seq_len max_seqlen length n num_pos max_len sequence_length".split())
+_X = set(
+    [
+        "x",
+        "value_states",
+        "hidden_states",
+        "input",
+        "inputs",
+        "q",
+        "tensor",
+        "value",
+        "device_tensor",
+        "dummy",
+    ]
+)
+_POSITIONS = set(
+    [
+        "position_ids",
+        "positions",
+        "position",
+        "pos",
+        "t",
+        "input_pos",
+        "indexes",
+        "position_id",
+        "seq",
+        "seq_arange_or_len",
+    ]
+)
+_LENGTHS = set(
+    ["seq_len", "seqlen", "max_seq_len", "max_seqlen", "length", "n", "num_pos", "max_len", "sequence_length"]
+)
 _CLOSE = 1e-5
 
 
@@ -30,9 +58,8 @@ def judge_tables(subject: str, function: Callable[..., Any]) -> Identity | None:
             answer = function(**arguments)
         except Exception:  # a form that it does not take
             continue
-        given = [tuple(value.shape) for value in arguments.values() if isinstance(value, Tensor) and value.ndim > 2]
         found = _tables(answer)
-        if found is None or any(tuple(found[2]) == shape for shape in given):
+        if found is None or not _is_of_positions(function, arguments, found[1]):
             continue
         kind, table, shape = found
         return _identity(subject, function, arguments, kind, table, shape, positions)
@@ -52,12 +79,28 @@ def _calls(function: Callable[..., Any]) -> Iterator[tuple[dict[str, Any], Tenso
                     yield arguments, positions
 
 
+def _is_of_positions(function: Callable[..., Any], arguments: dict[str, Any], table: Tensor) -> bool:
+    """Whether something turns, and the values of x change nothing."""
+    if bool((table.angle().abs() < _CLOSE).all()):
+        return False
+    other = {
+        name: torch.ones_like(value) if isinstance(value, Tensor) and name in _X else value
+        for name, value in arguments.items()
+    }
+    again = _tables(function(**other))
+    return again is not None and torch.equal(again[1], table)
+
+
 def _arguments(
     function: Any, signature: inspect.Signature, x: Tensor, positions: Tensor, with_optional: bool
 ) -> dict[str, Any] | None:
     found: dict[str, Any] = {}
     types = getattr(function, "layer_types", None) or [None]
-    known: dict[str, Any] = {"device": torch.device("cpu"), "dtype": torch.float32, "layer_type": next(iter(types))}
+    known: dict[str, Any] = {
+        "device": torch.device("cpu"),
+        "dtype": torch.float32,
+        "layer_type": next(iter(types)),
+    }
     known |= dict.fromkeys(_X, x) | dict.fromkeys(_POSITIONS, positions) | dict.fromkeys(_LENGTHS, _LENGTH)
     for name, parameter in signature.parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
@@ -75,7 +118,9 @@ def _arguments(
 
 def _tables(answer: Any) -> tuple[str, Tensor, tuple[int, ...]] | None:
     """The kind, complex ``[S, R]`` numbers ``cos + i sin``, and the shape that came."""
-    tensors = [answer] if isinstance(answer, Tensor) else list(answer) if isinstance(answer, (tuple, list)) else []
+    tensors = (
+        [answer] if isinstance(answer, Tensor) else list(answer) if isinstance(answer, (tuple, list)) else []
+    )
     tensors = [each for each in tensors if isinstance(each, Tensor)]
     if not tensors:
         return None
@@ -95,7 +140,11 @@ def _tables(answer: Any) -> tuple[str, Tensor, tuple[int, ...]] | None:
 def _one_table(table: Tensor, shape: tuple[int, ...]) -> tuple[str, Tensor, tuple[int, ...]] | None:
     if table.ndim > 2 and table.shape[-1] == 2 and not table.is_complex() and _LENGTH in table.shape[:-2]:
         rows = _rows(table.flatten(-2))
-        if rows is not None and bool((rows[0, 0::2] > _CLOSE).all()) and bool((rows[0, 1::2].abs() < _CLOSE).all()):
+        if (
+            rows is not None
+            and bool((rows[0, 0::2] > _CLOSE).all())
+            and bool((rows[0, 1::2].abs() < _CLOSE).all())
+        ):
             return "stacked", torch.complex(rows[:, 0::2], rows[:, 1::2]), shape
     rows = _rows(table)
     if rows is None:
@@ -143,7 +192,9 @@ def _identity(
     notes = [f"it was called with {', '.join(arguments) or 'nothing'}"]
     types = getattr(function, "layer_types", None)
     if types and "layer_type" in arguments:
-        notes.append(f"these are the tables of layer type {arguments['layer_type']!r}; it has {sorted(set(types))}")
+        notes.append(
+            f"these are the tables of layer type {arguments['layer_type']!r}; it has {sorted(set(types))}"
+        )
     if speed is None:
         notes.append("its angles do not grow linearly with the position")
         frequencies = None
