@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
+
+from torch import nn
 
 from ..errors import ArgumentError
 from .identify_forms import Sizes
 from .identify_judgement import judge
+from .identify_modules import judge_module
 from .identify_result import Call, Identity
 from .identify_trial import quiet
 
@@ -18,20 +20,23 @@ __all__ = ["Call", "Identity", "identify"]
 def identify(function: Callable[..., Any], *, name: str = "") -> Identity:
     """Find out what a rotary function, a rotary module or a model computes, by calling it.
 
-    A rotary function is linear: for each token it is a matrix, which basis vectors bring out. It is called with
-    small float32 tensors on the CPU, with random cos and sin (or angles, complex numbers, positions: whatever the
-    names of its parameters admit) in every layout and shape that callers use; sizes are all different, so that
-    axes that do not meet are refused. Each entry of the matrices is then a cell of a table, which tells pairing,
-    direction, part of the head and which columns the tables have to have, without tolerance. A function that makes
-    its own angles is called at several positions, and its frequencies are read.
+    A rotary function is linear: for each token it is a matrix, which basis vectors bring out. It is
+    called with small float32 tensors on the CPU, with random cos and sin (or angles, complex numbers,
+    positions: whatever the names of its parameters admit) in every layout and shape that callers use;
+    sizes are all different, so that axes that do not meet are refused. Each entry of the matrices is then
+    a cell of a table, which tells pairing, direction, part of the head and which columns the tables have
+    to have, without tolerance. A function that makes its own angles is called at several positions, and
+    its frequencies are read.
 
-    What two readings fit is reported with both (`verdict` ``ambiguous``); what cannot be read is ``unknown``. The
-    function is called a few thousand times, without gradients; random numbers of the caller are left as they were.
+    What two readings fit is reported with both (`verdict` ``ambiguous``); what cannot be read is
+    ``unknown``. The function is called a few thousand times, without gradients; random numbers of the
+    caller are left as they were.
 
     Args:
-        function: a function ``(q, k, cos, sin)``, ``(x, sin, cos)``, ``(xq, xk, freqs_cis)``, ``(tensor, freqs)``,
-            ``(x, positions)`` or the like; ``rotate_half`` and its like; a rotary `torch.nn.Module`; or a model or
-            attention module, whose rotary function and module are looked for.
+        function: a function ``(q, k, cos, sin)``, ``(x, sin, cos)``, ``(xq, xk, freqs_cis)``, ``(tensor,
+            freqs)``, ``(x, positions)`` or the like; ``rotate_half`` and its like; a rotary
+            `torch.nn.Module`; or a model or attention module, whose rotary function and module are looked
+            for.
         name: what to call it in the answer; its own name if empty.
 
     Returns:
@@ -48,16 +53,9 @@ def identify(function: Callable[..., Any], *, name: str = "") -> Identity:
     if not callable(function):
         raise ArgumentError(f"identify() got {function!r}; expected a function, a rotary module or a model")
     with quiet():
-        if _is_module(function):
-            from .identify_modules import judge_module
-
+        if isinstance(function, nn.Module):
             return judge_module(subject, function)
         return judge(subject, function, Sizes())
-
-
-def _is_module(function: object) -> bool:
-    torch = sys.modules["torch"]
-    return isinstance(function, torch.nn.Module)
 
 
 def _name(function: Any) -> str:

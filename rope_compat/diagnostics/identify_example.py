@@ -28,8 +28,8 @@ class Example:
         output: the channels that came out.
         half: what a rotation of the pairs (i, i + D/2) gives.
         interleaved: what a rotation of the pairs (2i, 2i + 1) gives.
-        scores: where the function makes its own angles: what a query at position m and the same key at n make,
-            as ``(m, n, score)``; in a rotation the scores of one distance are equal.
+        scores: where the function makes its own angles: what a query at position m and the same key at n
+            make, as ``(m, n, score)``; in a rotation the scores of one distance are equal.
     """
 
     given: tuple[float, ...]
@@ -104,8 +104,9 @@ def _example(
 ) -> Example:
     half = reference.rotate_by_angle(x, angles, "half")
     interleaved = reference.rotate_by_angle(x, angles, "interleaved")
-    numbers = (_rounded(each) for each in (x, angles, output, half, interleaved))
-    return Example(*numbers, scores)
+    return Example(
+        _rounded(x), _rounded(angles), _rounded(output), _rounded(half), _rounded(interleaved), scores
+    )
 
 
 def _rounded(values: Tensor) -> tuple[float, ...]:

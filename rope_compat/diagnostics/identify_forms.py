@@ -42,7 +42,7 @@ KINDS = ("complex", "(cos, sin)", "angles", "cos|sin", "sin|cos", "stacked", "ma
 
 @dataclass(frozen=True)
 class Form:
-    """One way to call: layout of x, what the tables are, which shape, how wide, which positions, which options."""
+    """One way to call: layout of x, kind, shape and width of the tables, shape of positions, options."""
 
     layout: str
     kind: str = "cos, sin"
@@ -114,7 +114,7 @@ def _shapes(roles: Roles, kind: str) -> list[tuple[str, str]]:
 
 
 def draw(roles: Roles, form: Form, sizes: Sizes, angles: Tensor | None = None) -> Drawn:
-    """Tables and positions of a form: random numbers, or the cosines and sines of `angles` ``[R]``, R the width."""
+    """Tables and positions of a form: random numbers, or cosines and sines of `angles` ``[R]``."""
     source = _Numbers(angles)
     if form.layout == "bsd":
         sizes = Sizes(sizes.batch, 1, sizes.tokens, sizes.dim, sizes.rows)
@@ -140,7 +140,7 @@ def draw(roles: Roles, form: Form, sizes: Sizes, angles: Tensor | None = None) -
 
 def _positions(form: Form, sizes: Sizes) -> Tensor:
     if not form.kind:
-        ramp = torch.tensor([1, 0, 2, 3, 7] + list(range(8, 8 + max(sizes.tokens - 5, 0))))[: sizes.tokens]
+        ramp = torch.tensor([1, 0, 2, 3, 7, *list(range(8, 8 + max(sizes.tokens - 5, 0)))])[: sizes.tokens]
         second = ramp.flip(0) if form.positions != "[S]" else ramp
         return torch.stack([ramp, second])[: sizes.batch]
     count = sizes.batch * sizes.tokens
@@ -231,5 +231,5 @@ def _joined(kind: str, first: Tensor, second: Tensor) -> Any:
     if kind == "stacked":
         return torch.stack((first, second), -1)
     if kind == "matrices":
-        return torch.stack((first, -second, second, first), -1).unflatten(-1, (2, 2))
+        return torch.stack((first, -second, second, first), -1).reshape(*first.shape, 2, 2)
     return first, second

@@ -91,7 +91,7 @@ def _rotation(subject: str, function: Function, group: Sequence[Reading], sizes:
         frequencies=frequencies,
         factor=round(main.factor, 5),
         precisions=precisions(function, main),
-        notes=tuple([*notes, *optional_notes]),
+        notes=(*notes, *optional_notes),
     )
 
 
@@ -243,7 +243,7 @@ def _no_rotation(subject: str, function: Function, readings: Sequence[Reading]) 
         (
             "shared angles",
             "neighbours with half-concatenated angles",
-            "the two channels of a pair are turned by different columns of angles, which pairs would have to share",
+            "the two channels of a pair are turned by different columns, so that pairs would share angles",
         ),
     ):
         found = next((each for each in readings if each.kind == kind), None)

@@ -124,7 +124,7 @@ def _together(subject: str, functions: list[Identity], modules: list[Identity]) 
                 f"{function.subject} takes tables that are {wanted}; the rotary modules make tables that are "
                 f"{' and '.join(sorted(made))}: unless code between them converts, pairs turn by wrong angles"
             )
-    parts = tuple([*functions, *modules])
+    parts = (*functions, *modules)
     wrong = [each for each in functions if each.verdict == "not a rotation"]
     pairings = {each.pairing for each in functions}
     first = functions[0] if functions else modules[0]

@@ -137,9 +137,9 @@ def _blocks(used: Tensor, untouched: tuple[int, ...]) -> list[tuple[tuple[int, i
 def read_angles(matrices: Tensor) -> tuple[Structure, Tensor, Tensor]:
     """Pairs and their angles, where the function has no tables that are known.
 
-    ``matrices``: ``[T, D, D]``. Returns the structure, whose columns number the pairs; the angles ``[T, P, 2]``
-    in radians of the first and the second result, equal in a rotation; and the factors ``[T, P, 2]`` by which
-    the two become longer.
+    ``matrices``: ``[T, D, D]``. Returns the structure, whose columns number the pairs; the angles ``[T,
+    P, 2]`` in radians of the first and the second result, equal in a rotation; and the factors ``[T, P,
+    2]`` by which the two become longer.
 
     Raises:
         Unread: the entries make no pairs, or a row of a pair is no cos and sin.

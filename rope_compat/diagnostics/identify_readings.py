@@ -64,8 +64,9 @@ class Reading:
 def examine(function: Function, sizes: Sizes, layouts: tuple[str, ...] = LAYOUTS) -> list[Reading]:
     """Call `function` in all forms that its signature admits, and read each answer.
 
-    Stops at the first reading of the signature, and the first kind of tables, with which it is a rotation: each
-    entry of its matrices is then a cell of the tables, which no other kind of tables would give.
+    Stops at the first reading of the signature, and the first kind of tables, with which it is a
+    rotation: each entry of its matrices is then a cell of the tables, which no other kind of tables would
+    give.
     """
     found: list[Reading] = []
     for roles in _with_optional(possible_roles(function)):
@@ -147,7 +148,7 @@ def _with_tables(trial: Trial, place: int, by_token: Tensor) -> Reading:
 
 def _constant(trial: Trial, by_token: Tensor) -> Reading:
     """A function of one tensor: the quarter turn of its pairs."""
-    ones, zeros = torch.ones(len(by_token), 1), torch.zeros(len(by_token), 1)
+    _ones, _zeros = torch.ones(len(by_token), 1), torch.zeros(len(by_token), 1)
     matrix = by_token[0]
     if not torch.equal(matrix @ matrix, -torch.eye(len(matrix))):
         raise Unread("it is the same at all positions, and no quarter turn of pairs")

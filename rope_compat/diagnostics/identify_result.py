@@ -19,8 +19,8 @@ class Call:
     """One form of call in which the function answers.
 
     Attributes:
-        layout: axes of the tensors that are turned: b batch, h heads, s tokens, d channels. ``bsd`` has no heads,
-            or batch and heads in one axis; ``shd`` no batch.
+        layout: axes of the tensors that are turned: b batch, h heads, s tokens, d channels. ``bsd`` has
+            no heads, or batch and heads in one axis; ``shd`` no batch.
         tables: shape of cos and sin, or of what stands for them: N is more rows than tokens, which positions
             choose from. Empty where there are none.
         positions: shape of positions, empty where none are passed.
@@ -47,20 +47,21 @@ class Identity:
 
     Attributes:
         subject: what was looked at.
-        verdict: ``rotation``; ``quarter turn`` (`rotate_half` and its like); ``tables`` (a module or function that
-            makes cos and sin); ``not a rotation``; ``ambiguous``, with `candidates`; ``unknown``, with `reason`.
+        verdict: ``rotation``; ``quarter turn`` (`rotate_half` and its like); ``tables`` (a module or
+            function that makes cos and sin); ``not a rotation``; ``ambiguous``, with `candidates`;
+            ``unknown``, with `reason`.
         reason: why it is no rotation, or why nothing can be said.
         mistake: the name of a widespread mistake, empty otherwise.
         arguments: how it is called, with each argument's meaning as measured.
-        kind: what tables are: ``cos, sin``, ``angles``, ``complex``, ``cos|sin`` (one after the other in the last
-            axis), ``sin|cos``, ``stacked`` ([..., R, 2]), ``matrices`` ([..., R, 2, 2]), ``(cos, sin)`` (a tuple);
-            empty where the function makes its own.
-        layout: ``bhsd`` or ``bshd``, ``as tables`` where tables are broadcast as they are, or another order of
-            axes; empty where it does not matter.
+        kind: what tables are: ``cos, sin``, ``angles``, ``complex``, ``cos|sin`` (one after the other in
+            the last axis), ``sin|cos``, ``stacked`` ([..., R, 2]), ``matrices`` ([..., R, 2, 2]), ``(cos,
+            sin)`` (a tuple); empty where the function makes its own.
+        layout: ``bhsd`` or ``bshd``, ``as tables`` where tables are broadcast as they are, or another
+            order of axes; empty where it does not matter.
         calls: the forms in which it answers.
         turned: the arguments that it turns.
-        pairing: ``half`` (channels i, i + R/2), ``interleaved`` (2i, 2i + 1), ``half or interleaved`` where there
-            is one pair only and they are the same, or ``other``.
+        pairing: ``half`` (channels i, i + R/2), ``interleaved`` (2i, 2i + 1), ``half or interleaved``
+            where there is one pair only and they are the same, or ``other``.
         blocks: into how many blocks the turned part is divided, each with pairs of its own.
         outputs: ``in place``; ``halves`` where neighbours are turned and come out as the pairs of halves.
         direction: 1 where (1, 0) goes to (cos, sin), -1 where it goes to (cos, -sin), 0 where pairs differ.

@@ -1,4 +1,4 @@
-"""What each parameter of an unknown function may be: from its name, and where that says nothing, its place."""
+"""What each parameter of an unknown function may be: by its name, or by its place where that says nothing."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ _NAMES: dict[Role, str] = {
     "second": "sin freqs_sin sin_cached sin_emb emb_sin rope_sin sin_ sine sin_table",
     "first of k": "cos_k k_cos",
     "second of k": "sin_k k_sin",
-    "table": "freqs freqs_cis freqs_ci rotary_pos_emb rope_cache rotary_emb emb pos_emb sinusoidal_pos pe cis "
+    "table": "freqs freqs_cis freqs_ci rotary_pos_emb rope_cache rotary_emb emb pos_emb sinusoidal_pos pe "
+    "cis "
     "freqs_complex position_embeddings image_rotary_emb cos_sin_cache cos_sin rotary rope freq freqs_cis_img "
     "pos grid_freqs rot embedding",
-    "positions": "position_ids positions pos input_pos position pos_ids cache_position indexes token_positions",
+    "positions": "position_ids positions pos input_pos position pos_ids cache_position indexes "
+    "token_positions",
     "offset": "offset start_pos position_offset seqlen_offset seqlen_offsets start_index",
     "axis": "unsqueeze_dim",
 }

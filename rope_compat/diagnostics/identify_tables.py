@@ -17,42 +17,16 @@ __all__ = ["judge_tables"]
 
 _LENGTH = 13  # tokens; a number that no other axis has
 
-_X = set(
-    [
-        "x",
-        "value_states",
-        "hidden_states",
-        "input",
-        "inputs",
-        "q",
-        "tensor",
-        "value",
-        "device_tensor",
-        "dummy",
-    ]
+_X = frozenset(("x", "value_states", "hidden_states", "input", "inputs", "q", "tensor", "value"))
+_POSITIONS = frozenset(
+    ("position_ids", "positions", "position", "pos", "t", "input_pos", "indexes", "seq", "seq_arange_or_len")
 )
-_POSITIONS = set(
-    [
-        "position_ids",
-        "positions",
-        "position",
-        "pos",
-        "t",
-        "input_pos",
-        "indexes",
-        "position_id",
-        "seq",
-        "seq_arange_or_len",
-    ]
-)
-_LENGTHS = set(
-    ["seq_len", "seqlen", "max_seq_len", "max_seqlen", "length", "n", "num_pos", "max_len", "sequence_length"]
-)
+_LENGTHS = frozenset(("seq_len", "seqlen", "max_seq_len", "max_seqlen", "length", "num_pos", "max_len"))
 _CLOSE = 1e-5
 
 
 def judge_tables(subject: str, function: Callable[..., Any]) -> Identity | None:
-    """What a function or module gives cos and sin (angles, complex numbers) for; None if it gives no such thing."""
+    """The cos and sin, angles or complex numbers that it gives; None if it gives no such thing."""
     for arguments, positions in _calls(function):
         try:
             answer = function(**arguments)
@@ -163,7 +137,7 @@ def _one_table(table: Tensor, shape: tuple[int, ...]) -> tuple[str, Tensor, tupl
 
 
 def _rows(table: Tensor) -> Tensor | None:
-    """``[S, R]``, float64 or complex; None unless one axis has the tokens and all others but the last are equal."""
+    """``[S, R]``, float64 or complex; None unless one axis has the tokens, and what is before repeats."""
     places = [axis for axis, size in enumerate(table.shape[:-1]) if size == _LENGTH]
     if len(places) != 1:
         return None

@@ -60,10 +60,7 @@ def call(function: Function, roles: Roles, form: Form, drawn: Drawn, xs: list[Te
     }
     rest = {name: value for name, value in drawn.arguments.items() if name not in arguments}
     try:
-        if roles.by_place:
-            answer = function(*arguments.values(), **rest)
-        else:
-            answer = function(**arguments, **rest)
+        answer = function(*arguments.values(), **rest) if roles.by_place else function(**arguments, **rest)
     except Exception:  # a form that the function does not take
         return None
     if answer is None:

@@ -14,7 +14,8 @@ class Described:
     """A structure in words.
 
     Attributes:
-        pairing: ``half``, ``interleaved``, ``half or interleaved`` where a block has one pair only, or ``other``.
+        pairing: ``half``, ``interleaved``, ``half or interleaved`` where a block has one pair only, or
+            ``other``.
         blocks: how many blocks of the head are paired each for itself (2 for rows and columns of a picture).
         outputs: ``in place``, or ``halves`` where neighbours come out as the pairs of halves, or ``other``.
         channels: first channel that is turned, and the one after the last; None where they are not in a row.

@@ -60,7 +60,7 @@ def page(identity: Identity) -> Page:
 
 
 def _headline(identity: Identity) -> str:
-    said = identity.verdict
+    said: str = identity.verdict
     if identity.mistake:
         said += f": {identity.mistake}"
     elif identity.verdict in ("rotation", "quarter turn") and identity.pairing:
