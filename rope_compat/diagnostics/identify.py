@@ -12,6 +12,7 @@ from .identify_forms import Sizes
 from .identify_judgement import judge
 from .identify_modules import judge_module
 from .identify_result import Call, Identity
+from .identify_tables import judge_tables
 from .identify_trial import quiet
 
 __all__ = ["Call", "Identity", "identify"]
@@ -55,7 +56,9 @@ def identify(function: Callable[..., Any], *, name: str = "") -> Identity:
     with quiet():
         if isinstance(function, nn.Module):
             return judge_module(subject, function)
-        return judge(subject, function, Sizes())
+        found = judge(subject, function, Sizes())
+        tables = judge_tables(subject, function) if found.verdict == "unknown" else None
+    return tables or found
 
 
 def _name(function: Any) -> str:

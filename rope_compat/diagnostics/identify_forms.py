@@ -106,6 +106,8 @@ def _shapes(roles: Roles, kind: str) -> list[tuple[str, str]]:
     has = roles.has("positions")
     if not kind:
         return [("", positions) for positions in (_POSITIONS if has else ("",))]
+    if roles.has("sections"):
+        return [("[3, B, S, R]", "")]
     direct = [*_PER_TOKEN, *_SHARED]
     if not has:
         return [(shape, "") for shape in direct]
@@ -126,6 +128,8 @@ def draw(roles: Roles, form: Form, sizes: Sizes, angles: Tensor | None = None) -
         arguments[name] = _shaped_positions(positions, form.positions)
     for name in roles.names("offset"):
         arguments[name] = 0
+    for name in roles.names("sections"):
+        arguments[name] = [2, 3, sizes.dim // 2 - 5]
     cells: tuple[tuple[Tensor, Tensor], ...] | None = None
     if form.kind:
         tables = _tables(form, sizes, positions, source)
@@ -195,6 +199,8 @@ def _tables(form: Form, sizes: Sizes, positions: Tensor, source: _Numbers) -> Ta
         passed = (first, second)
     if "N" in form.shape:
         rows = [each.reshape(sizes.rows, form.width)[positions] for each in (first, second)]
+    elif "3" in form.shape:  # all axes of positions side by side: a channel may be turned by any of them
+        rows = [each.permute(1, 2, 0, 3).flatten(2) for each in (first, second)]
     elif "B" in form.shape:
         rows = [each.reshape(sizes.batch, sizes.tokens, form.width) for each in (first, second)]
     else:
@@ -204,7 +210,7 @@ def _tables(form: Form, sizes: Sizes, positions: Tensor, source: _Numbers) -> Ta
 
 
 def _lead(shape: str, sizes: Sizes) -> list[int]:
-    known = {"B": sizes.batch, "S": sizes.tokens, "N": sizes.rows, "1": 1}
+    known = {"B": sizes.batch, "S": sizes.tokens, "N": sizes.rows, "1": 1, "3": 3}
     return [known[axis] for axis in shape.strip("[]").split(", ")[:-1]]
 
 

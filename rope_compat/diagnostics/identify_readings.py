@@ -141,9 +141,22 @@ def _with_tables(trial: Trial, place: int, by_token: Tensor) -> Reading:
     structure = read_cells(by_token, first.flatten(0, 1), second.flatten(0, 1))
     if not structure.pairs:
         raise Unread("no channel is turned")
+    if trial.roles.has("sections"):
+        structure = _of_one_axis(structure, trial.form.width)
     columns = table_columns(structure, trial.form.width)
     kind = "shared angles" if columns == "none" else "rotation"
     return Reading(trial, kind, structure, describe(structure), columns)
+
+
+def _of_one_axis(structure: Structure, width: int) -> Structure:
+    """Columns of tables with an axis of three, whichever of the three they are of."""
+    pairs = []
+    for pair in structure.pairs:
+        a, b, c, d = (column % width for column in pair.columns)
+        if len({column // width for column in pair.columns}) > 1:
+            raise Unread("the channels of a pair are turned by positions of different axes")
+        pairs.append(replace(pair, columns=(a, b, c, d)))
+    return replace(structure, pairs=tuple(pairs))
 
 
 def _constant(trial: Trial, by_token: Tensor) -> Reading:

@@ -13,7 +13,7 @@ from ..adapters.signature import live_signature
 __all__ = ["Role", "Roles", "flags", "possible_roles"]
 
 Role: TypeAlias = Literal[
-    "x", "first", "second", "first of k", "second of k", "table", "positions", "offset", "axis"
+    "x", "first", "second", "first of k", "second of k", "table", "positions", "offset", "sections", "axis"
 ]
 
 _NAMES: dict[Role, str] = {
@@ -30,6 +30,7 @@ _NAMES: dict[Role, str] = {
     "positions": "position_ids positions pos input_pos position pos_ids cache_position indexes "
     "token_positions",
     "offset": "offset start_pos position_offset seqlen_offset seqlen_offsets start_index",
+    "sections": "mrope_section",
     "axis": "unsqueeze_dim",
 }
 _ROLES_OF: dict[str, list[Role]] = {}
@@ -90,7 +91,8 @@ def possible_roles(function: Callable[..., Any]) -> list[Roles]:
         for roles in product(*choices)
         if _makes_sense(roles)
     ]
-    return list(islice(found, _MOST))
+    # What has both cos and sin first: it answers at once or not at all.
+    return sorted(islice(found, _MOST), key=lambda roles: not roles.has("first"))
 
 
 _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

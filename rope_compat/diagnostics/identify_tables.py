@@ -75,6 +75,7 @@ def _arguments(
         "dtype": torch.float32,
         "layer_type": next(iter(types)),
     }
+    known["dim"] = 16
     known |= dict.fromkeys(_X, x) | dict.fromkeys(_POSITIONS, positions) | dict.fromkeys(_LENGTHS, _LENGTH)
     for name, parameter in signature.parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
