@@ -18,6 +18,7 @@ from .api import Patch, adapt, patch, patched, plan, status, unpatch
 if TYPE_CHECKING:
     from . import functional, strict
     from .configs import RopeSpec, rope_specs
+    from .diagnostics.identify import Identity, identify
     from .diagnostics.verify import verify
     from .environment import Environment, detect, require
     from .errors import (
@@ -54,6 +55,7 @@ __all__ = [
     "Environment",
     "EnvironmentMismatchError",
     "HeadDimensionError",
+    "Identity",
     "IncompatibleVersionError",
     "IncompatibleVersionWarning",
     "Item",
@@ -78,6 +80,7 @@ __all__ = [
     "adapt",
     "detect",
     "functional",
+    "identify",
     "patch",
     "patched",
     "plan",
@@ -92,6 +95,7 @@ __all__ = [
 
 _HOMES = {
     "configs": ("RopeSpec", "rope_specs"),
+    "diagnostics.identify": ("Identity", "identify"),
     "diagnostics.verify": ("verify",),
     "environment": ("Environment", "detect", "require"),
     "errors": tuple(name for name in __all__ if name.endswith(("Error", "Warning"))),

@@ -19,6 +19,7 @@ COMMANDS = {
     "plan": "what patch() would do here, step by step, with the reason for each shim",
     "history": "how one target's API changed over all releases",
     "diff": "what changed in the RoPE API between two releases",
+    "identify": "what an unknown rotary function computes: pairing, layout, direction, tables, theta",
     "catalog": "bring in new releases, prove the data, show what is known",
 }
 _STATUS = "exit status: 0 nothing to report, 1 findings, 2 could not run (the reason is on standard error)"
