@@ -151,9 +151,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(
-    module: nn.Module, path: str, inside: list[str], hidden: dict[str, Tensor]
-) -> Iterator[None]:
+def _watched(module: nn.Module, path: str, inside: list[str], hidden: dict[str, Tensor]) -> Iterator[None]:
     def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         inside.append(path)
         return _same_everywhere(args, kwargs, lambda value: hidden.setdefault(path, _first(value)))
@@ -170,9 +168,7 @@ def _watched(
         after.remove()
 
 
-def _same_everywhere(
-    args: tuple[Any, ...], kwargs: dict[str, Any], same: Callable[[Tensor], Tensor]
-) -> Any:
+def _same_everywhere(args: tuple[Any, ...], kwargs: dict[str, Any], same: Callable[[Tensor], Tensor]) -> Any:
     """The arguments, with the same hidden state at all positions."""
     if _is_hidden(kwargs.get("hidden_states")):
         return args, {**kwargs, "hidden_states": same(kwargs["hidden_states"])}
