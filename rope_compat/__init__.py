@@ -18,6 +18,7 @@ from .api import Patch, adapt, patch, patched, plan, status, unpatch
 if TYPE_CHECKING:
     from . import functional
     from .configs import RopeSpec, rope_specs
+    from .diagnostics.verify import verify
     from .environment import Environment, detect, require
     from .errors import (
         ArgumentError,
@@ -83,10 +84,12 @@ __all__ = [
     "rope_specs",
     "status",
     "unpatch",
+    "verify",
 ]
 
 _HOMES = {
     "configs": ("RopeSpec", "rope_specs"),
+    "diagnostics.verify": ("verify",),
     "environment": ("Environment", "detect", "require"),
     "errors": tuple(name for name in __all__ if name.endswith(("Error", "Warning"))),
     "loading.repair": ("repair",),

@@ -1,4 +1,4 @@
-"""What a rotary module gives for positions, as phases and amplitudes; asked of a copy, so it stays as it is."""
+"""What a rotary module gives for positions, as phases and amplitudes; a copy is asked, so it stays as it is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Answer:
         phases: radians, float64 ``[positions, pairs]``, between -pi and pi.
         amplitudes: what cos and sin were multiplied by, the same shape.
         layout: ``half`` (``cat(freqs, freqs)``), ``interleaved`` (each twice in a row), ``single`` (each
-            once), ``both`` where one pair cannot tell, ``neither``; ``angles`` where no cos and sin were given, and so no amplitude.
+            once), ``both`` where one pair cannot tell, ``neither``; ``angles`` where no cos and sin were
+            given, and so no amplitude.
         dtype: of what was given.
     """
 

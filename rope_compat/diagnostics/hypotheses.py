@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -55,6 +54,7 @@ _ADVICE = {
     "sections": "merge the axes of multimodal positions once, with the mrope_section of the config",
     "tables": "the tables have to hold the cosines and sines of every position that is asked for",
     "relative-distance": "q and k have to be rotated alike, by angles that grow with the position",
+    "rotated-twice": "rotate q and k in one place only, the module or attention",
     "not-applied": "no layer rotates its q and k: check that attention is given cos and sin",
     "config": "correct the config; docs/config.md lists the spellings",
     "unknown": "compare the module's code with the config, or rope_compat.identify its function",

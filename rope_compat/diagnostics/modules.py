@@ -20,7 +20,8 @@ from .units import Unit, own_tensors, real
 
 __all__ = ["UNDECLARED", "Curve", "Judge", "grid", "is_own_choice", "judge", "wrapped"]
 
-_PAIRS = (("cos_cached", "sin_cached"), ("_cos_cached", "_sin_cached"), ("freqs_cos", "freqs_sin"))
+#: Not the `_cos_cached` of 4.38 and later, which nothing reads.
+_PAIRS = (("cos_cached", "sin_cached"), ("freqs_cos", "freqs_sin"))
 #: The longest text that is looked at.
 _FARTHEST = 2**17
 
@@ -40,7 +41,7 @@ def wrapped(angles: Tensor) -> Tensor:
 
 
 def grid(length: int) -> Tensor:
-    """Positions from 0 to the last one before `length`: all small ones, then about eight for each doubling."""
+    """Positions from 0 to the last one before `length`: all small ones, then eight for each doubling."""
     last = max(min(length, _FARTHEST) - 1, 1)
     far = torch.logspace(0, math.log2(last), max(int(8 * math.log2(last)), 2), base=2.0, dtype=torch.float64)
     near = torch.arange(min(17, last + 1))

@@ -1,4 +1,4 @@
-"""Mistakes that are planted in tiny native models, one at a time, and the fault code that each has to be given."""
+"""Mistakes that are planted in tiny native models, one at a time, and the fault code that each has to get."""
 
 from __future__ import annotations
 
@@ -388,7 +388,7 @@ SEEDS = [
                 torch.cat((t.chunk(2, -1)[0], t.chunk(2, -1)[1].flip(-1)), -1) for t in (cos, sin)
             )
         ),
-    ),  # fmt: skip
+    ),
     Seed(
         "cos and sin too large",
         _SOME,

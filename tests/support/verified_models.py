@@ -163,7 +163,7 @@ _MADE: dict[str, tuple[str, Callable[[], Any]]] = {
             rotary_dim=8,
             n_positions=_LENGTH,
             n_ctx=_LENGTH,
-            **{k: ... for k in list(_SIZES)[1:7]},
+            **dict.fromkeys(list(_SIZES)[1:7], ...),
         ),
     ),
     "falcon": (
