@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "doctor": "what is installed, what is known to be wrong with it, and what patch() would do",
     "plan": "what patch() would do here, step by step, with the reason for each shim",
+    "verify": "whether the rotary numbers are right, of the installation or of a model",
     "history": "how one target's API changed over all releases",
     "diff": "what changed in the RoPE API between two releases",
     "identify": "what an unknown rotary function computes: pairing, layout, direction, tables, theta",

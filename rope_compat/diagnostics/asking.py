@@ -1,4 +1,4 @@
-"""What a rotary module gives for positions, as phases and amplitudes; asked of a copy, so it stays as it is."""
+"""What a rotary module gives for positions, as phases and amplitudes; a copy is asked, so it stays as it is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Answer:
         phases: radians, float64 ``[positions, pairs]``, between -pi and pi.
         amplitudes: what cos and sin were multiplied by, the same shape.
         layout: ``half`` (``cat(freqs, freqs)``), ``interleaved`` (each twice in a row), ``single`` (each
-            once), ``both`` where one pair cannot tell, ``neither``.
+            once), ``both`` where one pair cannot tell, ``neither``; ``angles`` where no cos and sin were
+            given, and so no amplitude.
         dtype: of what was given.
     """
 
@@ -54,6 +55,13 @@ def answer_of(result: Any, count: int, pairs: int) -> Answer | None:
     return Answer(torch.atan2(sin, cos), torch.hypot(cos, sin), layout, dtype)
 
 
+def _answer_of_angles(result: Any, count: int, pairs: int) -> Answer | None:
+    if not isinstance(result, Tensor) or result.is_complex() or result.shape[-1] != pairs:
+        return answer_of(result, count, pairs)
+    phases = real(result).reshape(-1, pairs)
+    return Answer(phases, torch.ones_like(phases), "angles", result.dtype) if len(phases) == count else None
+
+
 def _layout(cos: Tensor, sin: Tensor, pairs: int) -> str:
     width = cos.shape[-1]
     if width == pairs and not _is_half(cos, sin):
@@ -81,8 +89,12 @@ class Asker:
 
     @property
     def form(self) -> str:
-        """``rows`` for ``(x, position_ids)``, ``tables`` for ``(x, seq_len)``, empty for another."""
-        if type(self._unit.module).forward is nn.Module.forward:
+        """``rows`` for ``(x, position_ids)``, ``tables`` for ``(x, seq_len)``, ``angles`` for
+        ``(position_ids)``, empty for another.
+        """
+        if self._names == ("position_ids",) and self._unit.is_named_rotary:
+            return "angles"
+        if not (self._unit.is_named_rotary or self._names[:1] == ("x",)):
             return ""
         second = self._names[1:2]
         if second == ("position_ids",):
@@ -110,6 +122,8 @@ class Asker:
                     result = tuple(table.reshape(-1, table.shape[-1])[positions] for table in result)
                 return answer_of(result, len(positions), pairs)
             rows = positions[None]
+            if self.form == "angles":
+                return _answer_of_angles(self._module(rows), len(positions), pairs)
             if described is not None and "mrope_section" in described.spec.parameters:
                 rows = rows.expand(3, 1, -1)
             more = {"layer_type": self._unit.layer_type} if self._unit.by_type else {}

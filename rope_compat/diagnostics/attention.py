@@ -12,8 +12,10 @@ from ..attention.owner import layer_type_of
 from ..errors import RopeConfigError
 from ..outcome import Item
 from ..ownership import is_custom
+from ..rotary import exact
 from .expected import Described, Expected
 from .hypotheses import Cause, advice_for
+from .modules import UNDECLARED, is_own_choice
 from .pairings import pairing_of
 from .rotations import Rotation, axes, cause_of, chord, structures
 from .running import LENGTH, Caught, Run, permuted, run
@@ -22,7 +24,7 @@ from .units import Settings, Unit
 __all__ = ["judge_attention"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Layer:
     """One attention that was run, and what its config means."""
 
@@ -47,8 +49,22 @@ def judge_attention(model: nn.Module, settings: Settings, units: list[Unit]) -> 
         return
     base = _attempt(model, tuple(units), plain)
     moved, reason = _moved(model, layers, plain)
+    still = [layer for layer in layers if _is_still(layer, plain)]
     for layer in layers:
-        yield from _judge(layer, plain, base, moved, reason)
+        if layer not in still:
+            yield from _judge(layer, plain, base, moved, reason)
+        elif len(still) < len(layers):
+            reason = "neither q nor k is rotated here; some models mean that for some of their layers"
+            yield Item(layer.path, "attention", "skipped", reason)
+        else:
+            words = "neither q nor k is rotated"
+            yield Item(
+                layer.path, "attention", "wrong", words, fault="not-applied", advice=advice_for("not-applied")
+            )
+
+
+def _is_still(layer: _Layer, plain: Run) -> bool:
+    return not _turns(plain.caught[layer.path], _tolerance(layer, plain.dtype))
 
 
 def _line(error: Exception) -> str:
@@ -99,6 +115,7 @@ def _moved(model: nn.Module, layers: list[_Layer], plain: Run) -> tuple[Run | No
 
 
 def _judge(layer: _Layer, plain: Run, base: Run | None, moved: Run | None, reason: str) -> Iterator[Item]:
+    yield from _mscale(layer)
     default = torch.arange(LENGTH, dtype=torch.float64)
     caught = plain.caught[layer.path]
     origin = _origin(layer, caught, base, plain.dtype)
@@ -118,6 +135,20 @@ def _judge(layer: _Layer, plain: Run, base: Run | None, moved: Run | None, reaso
     yield Item(layer.path, "attention", "ok", words, error, tolerance)
 
 
+def _mscale(layer: _Layer) -> Iterator[Item]:
+    """DeepSeek multiplies attention's scaling by the square of yarn's mscale (modeling_deepseek_v3.py)."""
+    parameters = layer.given.spec.parameters
+    all_dim, factor = parameters.get("mscale_all_dim"), parameters.get("factor")
+    width = getattr(layer.module, "qk_head_dim", getattr(layer.module, "q_head_dim", None))
+    scaling = getattr(layer.module, "scaling", getattr(layer.module, "softmax_scale", None))
+    if not (all_dim and factor and isinstance(width, int) and isinstance(scaling, float)):
+        return
+    right = width**-0.5 * exact.mscale(factor, all_dim) ** 2
+    if abs(scaling - right) > 1e-6 * right:
+        words = f"attention's scaling is {scaling:.6g} instead of {right:.6g}"
+        yield Item(layer.path, "attention", "wrong", words, fault="mscale", advice=advice_for("mscale"))
+
+
 def _origin(layer: _Layer, caught: Caught, base: Run | None, dtype: torch.dtype) -> Caught:
     """q and k without rotation, ``[heads, 1, d]``: where no rotary module can be stopped, at position 0."""
     still = base.caught.get(layer.path) if base is not None else None
@@ -126,8 +157,9 @@ def _origin(layer: _Layer, caught: Caught, base: Run | None, dtype: torch.dtype)
     return Caught(still.q[:, :1], still.k[:, :1])
 
 
-def _turns(still: Caught, tolerance: float) -> bool:
-    return float(chord(still.q[:, :1].expand_as(still.q), still.q).max()) > tolerance
+def _turns(caught: Caught, tolerance: float) -> bool:
+    """Whether q or k differs between positions."""
+    return any(float(chord(x[:, :1].expand_as(x), x).max()) > tolerance for x in (caught.q, caught.k))
 
 
 def _tolerance(layer: _Layer, dtype: torch.dtype) -> float:
@@ -190,6 +222,9 @@ def _compare(
         cause = cause_of(after, before, phases, layer.expected.inv_freq, factor, tolerance)
         if cause is None:
             cause = Cause("relative-distance", "it is not turned by angles that grow with the position")
+        if cause.fault == "attention-factor" and is_own_choice(layer.given, type(layer.module)):
+            words = f"{cause.words}; {UNDECLARED}"
+            return None, Item(layer.path, "attention", "note", words, fault=cause.fault)
         cause = Cause(cause.fault, f"{part}: {cause.words}")
         return None, _wrong(layer, cause, caught, origin, phases)
     cause = Cause("relative-distance", "q and k are rotated in different ways")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RopeConfigError
+from ..rotary.frequencies import llama3
 from .expected import Described
 
 __all__ = ["Cause", "advice_for", "name_cause"]
@@ -54,6 +54,7 @@ _ADVICE = {
     "sections": "merge the axes of multimodal positions once, with the mrope_section of the config",
     "tables": "the tables have to hold the cosines and sines of every position that is asked for",
     "relative-distance": "q and k have to be rotated alike, by angles that grow with the position",
+    "rotated-twice": "rotate q and k in one place only, the module or attention",
     "not-applied": "no layer rotates its q and k: check that attention is given cos and sin",
     "config": "correct the config; docs/config.md lists the spellings",
     "unknown": "compare the module's code with the config, or rope_compat.identify its function",
@@ -133,9 +134,10 @@ def _llama3_or_yarn(given: Described) -> Candidates:
     parameters = given.spec.parameters
     if given.spec.rope_type == "llama3":
         low, high = parameters.get("low_freq_factor"), parameters.get("high_freq_factor")
-        swapped = {**parameters, "low_freq_factor": high, "high_freq_factor": low}
         words = "low_freq_factor and high_freq_factor are interchanged"
-        yield Cause("llama3-factors", words), _computed(given, replace(given.spec, parameters=swapped))
+        # By the code that all use: by the definition such factors mean nothing.
+        swapped, _ = llama3(given.dim, given.theta, float(parameters["factor"]), high, low, given.original)
+        yield Cause("llama3-factors", words), swapped.double()
     if given.spec.rope_type in ("llama3", "yarn"):
         words = f"scaled for an original length of {given.length}, not {given.original}"
         yield Cause("original-length", words), _computed(given, given.spec, original=given.length)
@@ -167,16 +169,15 @@ def _fitted(given: Described, found: Tensor, right: Tensor) -> Candidates:
     if not bool((found > 0).all()) or len(found) < 2 or not bool((right > 0).all()):
         return
     ratio = float(found[0] / right[0])
-    # Any positive frequencies of two pairs fit some theta: three are needed.
     if abs(ratio - 1) > 1e-6:
         yield Cause("scaling", f"every frequency is multiplied by {ratio:.6g}"), right * ratio
-    if len(found) > 2 and found[0] == 1.0 and 0 < float(found[-1]) < 1:
-        theta = math.exp(-math.log(float(found[-1])) * given.dim / (given.dim - 2))
-        yield from _other_theta(given, theta)
-    elif len(found) == 2 and found[0] == 1.0 and 0 < float(found[-1]) < 1:
+    if len(found) > 1 and abs(float(found[0]) - 1) < 1e-5 and 0 < float(found[-1]) < 1:
         theta = float(found[-1]) ** (-given.dim / (given.dim - 2))
-        if abs(theta - round(theta)) < 1e-4 * theta:
+        # Two pairs fit some theta whatever they are: only a whole number is believed.
+        if abs(theta - round(theta)) <= 1e-4 * theta:
             yield from _other_theta(given, float(round(theta)))
+        if len(found) > 2:
+            yield from _other_theta(given, theta)
 
 
 def _computed(given: Described, spec: object, **sizes: int) -> Tensor | None:

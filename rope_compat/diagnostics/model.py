@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from ..errors import ArgumentError
 from ..outcome import Item, Report
 from .attention import judge_attention
-from .modules import Curve, judge
+from .constructed import compare_with_constructed
+from .modules import Curve, Judge, judge
 from .units import Settings, units
 
 __all__ = ["verify_model"]
 
 
-def verify_model(model: nn.Module) -> tuple[Report, list[Curve]]:
+def verify_model(model: nn.Module, *, compare: bool = True) -> tuple[Report, list[Curve]]:
     """The report on a model, and the phase errors of its rotary embeddings over positions.
+
+    Args:
+        model: a loaded model.
+        compare: whether what no config speaks of (vision towers) is compared with what the constructor makes
+            of the config.
 
     Raises:
         ArgumentError: `model` is not a module.
@@ -28,18 +37,37 @@ def verify_model(model: nn.Module) -> tuple[Report, list[Curve]]:
     settings = Settings(model)
     found = units(model, settings)
     dtype = _dtype_of(model)
-    items: list[Item] = []
-    curves: list[Curve] = []
-    for unit in found:
-        each, curve = judge(unit, dtype)
-        items += each
-        curves += [curve] if curve is not None else []
-    if any(item.status == "wrong" for item in items):
+    judged = [judge(unit, dtype) for unit in found]
+    items = [item for each, _ in judged for item in each]
+    if compare:
+        items = list(compare_with_constructed(model, found, items))
+    attention = list(_attention(model, settings, judged))
+    if any(item.status == "ok" for item in attention):
+        items = [item if item not in _provisional(judged) else _made_up_for(item) for item in items]
+    curves = [judging.curve for _, judging in judged if judging.curve is not None]
+    return Report(type(model).__name__, (*items, *attention), "verify"), curves
+
+
+def _attention(
+    model: nn.Module, settings: Settings, judged: list[tuple[list[Item], Judge]]
+) -> Iterator[Item]:
+    certain = [item for each, judging in judged if not judging.is_provisional for item in each]
+    if any(item.status == "wrong" for item in certain):
         reason = "not looked at while rotary modules are wrong: verify again when they are right"
-        items.append(Item(type(model).__name__, "attention", "skipped", reason))
-    else:
-        items += judge_attention(model, settings, found)
-    return Report(type(model).__name__, tuple(items), "verify"), curves
+        yield Item(type(model).__name__, "attention", "skipped", reason)
+        return
+    found = list(judge_attention(model, settings, [judging.unit for _, judging in judged]))
+    if any(item.status == "wrong" for item in found) and _provisional(judged):
+        return  # the same once more, in other words
+    yield from found
+
+
+def _provisional(judged: list[tuple[list[Item], Judge]]) -> list[Item]:
+    return [item for each, judging in judged if judging.is_provisional for item in each]
+
+
+def _made_up_for(item: Item) -> Item:
+    return replace(item, status="ok", reason="", fault="", advice="", max_error=None, position=None)
 
 
 def _dtype_of(model: nn.Module) -> torch.dtype:

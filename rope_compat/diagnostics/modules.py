@@ -12,13 +12,16 @@ from torch import Tensor
 from ..errors import RopeConfigError
 from ..loading.plausible import fault as impossible
 from ..outcome import Item
+from ..ownership import is_custom
 from .asking import Answer, Asker, answer_of
 from .expected import EPS, Described, Expected
 from .hypotheses import Cause, advice_for, name_cause
 from .units import Unit, own_tensors, real
 
-__all__ = ["Curve", "grid", "judge", "wrapped"]
+__all__ = ["UNDECLARED", "Curve", "Judge", "grid", "is_own_choice", "judge", "wrapped"]
 
+#: Not the `_cos_cached` of 4.38 and later, which nothing reads.
+_PAIRS = (("cos_cached", "sin_cached"), ("freqs_cos", "freqs_sin"))
 #: The longest text that is looked at.
 _FARTHEST = 2**17
 
@@ -38,7 +41,7 @@ def wrapped(angles: Tensor) -> Tensor:
 
 
 def grid(length: int) -> Tensor:
-    """Positions from 0 to the last one before `length`: all small ones, then about eight for each doubling."""
+    """Positions from 0 to the last one before `length`: all small ones, then eight for each doubling."""
     last = max(min(length, _FARTHEST) - 1, 1)
     far = torch.logspace(0, math.log2(last), max(int(8 * math.log2(last)), 2), base=2.0, dtype=torch.float64)
     near = torch.arange(min(17, last + 1))
@@ -52,6 +55,8 @@ class Judge:
         self.unit = unit
         self.model_dtype = model_dtype
         self.curve: Curve | None = None
+        #: What is wrong was read off kept frequencies alone: attention may make up for it.
+        self.is_provisional = False
 
     def wrong(self, cause: Cause, name: str, error: Tensor | None = None, positions: Tensor | None = None,
               tolerance: float | None = None) -> Item:  # fmt: skip
@@ -83,8 +88,30 @@ class Judge:
         if bad := _impossible_parameters(given):
             yield self.wrong(bad, self.unit.name)
             return
-        found = list(self._frequencies(given, expected)) or list(self._outputs(given, expected))
-        yield from found
+        yield from self._settled(given, expected)
+
+    def _settled(self, given: Described, expected: Expected) -> Iterator[Item]:
+        """Kept frequencies, then what is given; for types that some releases apply in forward, what is given.
+
+        Up to 4.42 linear scaling divides positions, and Phi-3's longrope to 4.47 divides in forward.
+        """
+        frequencies = list(self._frequencies(given, expected))
+        in_forward = given.spec.rope_type in ("linear", "dynamic", "longrope")
+        if frequencies and (not in_forward or frequencies[0].fault == "half-precision"):
+            yield from frequencies
+            return
+        curve = self.curve
+        given_out = list(self._outputs(given, expected))
+        if any(item.status != "skipped" for item in given_out):
+            yield from given_out
+        elif frequencies:
+            self.curve, self.is_provisional = curve, True
+            yield from frequencies
+        elif self.unit.frequencies[1] is not None:
+            yield self._ok()
+        else:
+            reason = "its forward has a form of its own"
+            yield from given_out or [Item(self.unit.name, "rotary embedding", "skipped", reason)]
 
     def _broken(self) -> Iterator[Item]:
         """Tensors that cannot be what their names say."""
@@ -159,10 +186,8 @@ class Judge:
         asker = Asker(self.unit)
         if asker.form:
             yield from self._asked(asker, given, expected)
-        elif looked or self.unit.frequencies[1] is not None:
+        elif looked:
             yield self._ok()
-        else:
-            yield Item(self.unit.name, "rotary embedding", "skipped", "its forward has a form of its own")
 
     def _asked(self, asker: Asker, given: Described, expected: Expected) -> Iterator[Item]:
         for positions, seq_len in self._questions(given):
@@ -205,7 +230,7 @@ class Judge:
         held = own_tensors(self.unit.module)
         if given.changes_with_length and getattr(self.unit.module, "max_seq_len_cached", 0) > given.original:
             return
-        for cos_name, sin_name in (("cos_cached", "sin_cached"), ("_cos_cached", "_sin_cached")):
+        for cos_name, sin_name in _PAIRS:
             if cos_name in held and sin_name in held:
                 pair = held[cos_name], held[sin_name]
                 rows = pair[0].reshape(-1, pair[0].shape[-1]).shape[0]
@@ -242,6 +267,10 @@ class Judge:
                 self.curve = Curve(self.unit.name, positions.sort().values, each[positions.argsort()])
             return None
         order = positions.argsort()
+        if cause.fault == "attention-factor" and is_own_choice(given, type(self.unit.module)):
+            return Item(
+                name, "rotary embedding", "note", f"{cause.words}; {UNDECLARED}", None, None, cause.fault
+            )
         return self.wrong(cause, name, error[order], positions[order], float(limit.max()))
 
     def _ok(self) -> Item:
@@ -252,6 +281,15 @@ class Judge:
 def _unit(dtype: torch.dtype) -> float:
     """Rounding of one value."""
     return torch.finfo(dtype).eps / 2
+
+
+UNDECLARED = "the config declares none, and custom code may do without the one that transformers takes then"
+
+
+def is_own_choice(given: Described, cls: type) -> bool:
+    """Whether custom code may leave the attention factor out, as the config does not speak of one."""
+    declared = given.spec.parameters.get("attention_factor") or given.spec.parameters.get("mscale")
+    return declared is None and is_custom(cls)
 
 
 def _impossible_parameters(given: Described) -> Cause | None:
@@ -272,8 +310,7 @@ def _impossible_parameters(given: Described) -> Cause | None:
     return None
 
 
-def judge(unit: Unit, model_dtype: torch.dtype) -> tuple[list[Item], Curve | None]:
-    """Everything about one rotary embedding, and its phase errors over positions."""
+def judge(unit: Unit, model_dtype: torch.dtype) -> tuple[list[Item], Judge]:
+    """Everything about one rotary embedding; the judge knows its phase errors over positions."""
     judging = Judge(unit, model_dtype)
-    items = list(judging.judge())
-    return items, judging.curve
+    return list(judging.judge()), judging

@@ -69,7 +69,7 @@ def axes(sections: list[int], pairs: int, *, interleaved: bool) -> Tensor:
 
 
 def chord(x: Tensor, y: Tensor) -> Tensor:
-    """The largest distance between two sets of rows, relative to the rows' typical channel: ``[positions]``."""
+    """The largest distance between two sets of rows, in units of a typical channel: ``[positions]``."""
     scale = y.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-12)
     return ((x - y).abs() / scale).amax(dim=(0, 2))
 

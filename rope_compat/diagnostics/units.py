@@ -19,7 +19,9 @@ __all__ = ["LOCAL", "Settings", "Unit", "own_tensors", "units"]
 
 _NAME = re.compile(r"rotary|rope(?!r)", re.IGNORECASE)
 _NOT = re.compile(r"attention|attn|layer|block|model|decoder", re.IGNORECASE)
-_TENSORS = re.compile(r"_?(inv_freq|freqs_cis|freqs_ci|cos_cached|sin_cached|cos_sin)$|embed_positions$")
+_TENSORS = re.compile(
+    r"_?(inv_freq|freqs_cis|freqs_ci|cos_cached|sin_cached|freqs_cos|freqs_sin)$|embed_positions$"
+)
 _NESTED = re.compile(r"(?P<layer>\w+?)_inv_freq$")
 _OF_PICTURES = re.compile(r"vision|visual|image|audio|speech|2d", re.IGNORECASE)
 #: The second module of Gemma 3 and 3n up to 4.57, and of ModernBERT's decoder.
@@ -53,6 +55,11 @@ class Unit:
         """For people."""
         name = self.path or type(self.module).__name__
         return f"{name}[{self.layer_type}]" if self.by_type else name
+
+    @property
+    def is_named_rotary(self) -> bool:
+        """Whether its class is called after what it does, so that its forward gives cos and sin."""
+        return bool(_NAME.search(type(self.module).__name__))
 
     @property
     def frequencies(self) -> tuple[str, Tensor | None]:

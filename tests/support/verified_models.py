@@ -40,7 +40,7 @@ SCALING: dict[str, dict[str, Any]] = {
         "high_freq_factor": 4.0,
         **_ORIGINAL,
     },
-    "yarn": {"rope_type": "yarn", "factor": 2.0, **_ORIGINAL},
+    "yarn": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16},
     "longrope": {"rope_type": "longrope", "short_factor": SHORT, "long_factor": LONG, **_ORIGINAL},
 }
 
@@ -109,6 +109,16 @@ _GEMMA3 = (
 )
 _PARTIAL = rope(partial_rotary_factor=0.5)
 
+
+def _longrope() -> dict[str, Any]:
+    """Phi-3's own spelling in 4.x: the original length stands beside, and no key is one too many."""
+    fields = {**rope(scaling="longrope"), **_ORIGINAL}
+    if Version("5.0.0") > HERE:
+        names = ("type", "short_factor", "long_factor")
+        fields["rope_scaling"] = {name: fields["rope_scaling"][name] for name in names}
+    return fields
+
+
 _MADE: dict[str, tuple[str, Callable[[], Any]]] = {
     "llama": ("llama", _causal("llama", "Llama")),
     "llama_linear": ("llama", _causal("llama", "Llama", **rope(scaling="linear"))),
@@ -153,7 +163,7 @@ _MADE: dict[str, tuple[str, Callable[[], Any]]] = {
             rotary_dim=8,
             n_positions=_LENGTH,
             n_ctx=_LENGTH,
-            **{k: ... for k in list(_SIZES)[1:7]},
+            **dict.fromkeys(list(_SIZES)[1:7], ...),
         ),
     ),
     "falcon": (
@@ -193,9 +203,7 @@ if Version("4.43.0") <= HERE:
     _MADE["llama_llama3"] = "llama", _causal("llama", "Llama", **rope(scaling="llama3"))
 if Version("4.51.0") <= HERE:
     _MADE["llama_yarn"] = "llama", _causal("llama", "Llama", **rope(scaling="yarn"))
-if Version("4.43.0") <= HERE:
-    _MADE["phi3_longrope"] = "phi3", _causal("phi3", "Phi3", **{
-        **rope(scaling="longrope"), **_ORIGINAL})  # fmt: skip
+_MADE["phi3_longrope"] = "phi3", _causal("phi3", "Phi3", **_longrope())
 
 MODELS: dict[str, Callable[[], Any]] = {
     name: construct

@@ -90,6 +90,7 @@ def test_help_names_the_commands_there_are(capsys: pytest.CaptureFixture[str]) -
     ] == [
         "doctor",
         "plan",
+        "verify",
         "history",
         "diff",
         "catalog",
