@@ -145,6 +145,25 @@ def test_what_these_calls_did_before(place: tuple[str, str]) -> None:
     assert "precompute_rope_params" not in names
 
 
+def test_what_wrong_shapes_did_before(place: tuple[str, str]) -> None:
+    module = releases.load(place[1])
+    (cos, sin), how = tables(), kind(place)
+    with pytest.raises(ValueError, match="not enough values to unpack"):
+        native_call(place, module.apply_rope, sample(H, S, D), cos, sin)
+    with pytest.raises(RuntimeError, match="must match the size of tensor"):
+        native_call(place, module.apply_rope, sample(), cos[:, : D // 2], sin[:, : D // 2])
+    with pytest.raises(AssertionError, match="Head dimension must be even"):
+        native_call(place, module.apply_rope, sample(B, H, S, 15), cos, sin)
+    x = sample(B, 5, 12, D)
+    if how == "batched":
+        assert native_call(place, module.apply_rope, x, *tables(8)).shape == x.shape
+    else:
+        with pytest.raises(RuntimeError, match="must match the size of tensor"):
+            native_call(place, module.apply_rope, x, *tables(8))
+    with pytest.raises(TypeError, match="layout"):
+        module.apply_rope(x, cos, sin, layout="bshd")
+
+
 def test_the_books_names(place: tuple[str, str]) -> None:
     rope_compat.patch()
     module = releases.load(place[1])

@@ -41,7 +41,7 @@ class Case:
     @property
     def config_class(self) -> str:
         """The name of the config's class, where it is one of the model's own files."""
-        own = ("PercentForCausalLM", "CheckedForCausalLM", "ConvertedForCausalLM")
+        own = ("PercentForCausalLM", "CheckedForCausalLM", "ConvertedForCausalLM", "Intern25ForCausalLM")
         stem = self.architecture.removesuffix("ForCausalLM") if self.architecture in own else self.module
         return f"{stem.capitalize()}Config"
 
@@ -133,6 +133,7 @@ def _cases() -> Iterator[Case]:
         "4.36.2",
         {"rotary_emb_base": int(THETA), "rotary_pct": 0.5},
     )
+    yield from _after_internlm()
     yield Case("inherited", "InheritedForCausalLM", "inherited", "4.36.2", _PLAIN)
     yield Case("inherited_linear", "InheritedForCausalLM", "inherited", "4.36.2", _OLD_LINEAR)
     yield Case("guarded", "GuardedForCausalLM", "inherited", "4.40.2", _PLAIN)
@@ -147,6 +148,26 @@ def _cases() -> Iterator[Case]:
     yield Case("wrapped", "WrappedForCausalLM", "wrapped", "4.49.0", {"text_config": TEXT}, "4.43.0")
     yield from _by_init_functions()
     yield from _written_for_5()
+
+
+def _after_internlm() -> Iterator[Case]:
+    for kind in ("origin", "dynamic"):
+        rotary = {"rotary": {"base": THETA, "type": kind, "scaling_factor": 2.0}}
+        yield Case(f"intern1_{kind}", "Intern1ForCausalLM", "intern1", "4.36.2", rotary, writes_in_place=True)
+    grouped = {"num_key_value_heads": 2, "bias": False}
+    for name, options in (
+        ("none", {**_PLAIN, "rope_scaling": None}),
+        ("linear", _OLD_LINEAR),
+        ("dynamic", _OLD_DYNAMIC),
+    ):
+        options = {**grouped, **options}
+        yield Case(
+            f"intern2_{name}", "Intern2ForCausalLM", "intern2", "4.36.2", options, writes_in_place=True
+        )
+        if name != "linear":
+            yield Case(
+                f"intern25_{name}", "Intern25ForCausalLM", "intern2", "4.43.4", options, writes_in_place=True
+            )
 
 
 def _by_init_functions() -> Iterator[Case]:

@@ -275,6 +275,22 @@ def test_half_precision(name: str, load: Callable[..., Any], checkpoints: Checkp
     check(model, name, checkpoints, "bfloat16")
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("intern1_")])
+def test_one_token_at_a_time(name: str, checkpoints: Checkpoints) -> None:
+    """All keys are turned at each step: one query and many keys, with one table."""
+    directory, _ = checkpoints.make(name)
+    with poisoned_memory():
+        model = remote(directory, CASES[name])
+    ids = custom.inputs()["short"]
+    with torch.no_grad():
+        whole = model(ids).logits
+        model.model.past = [{} for _ in model.model.blocks]
+        for place in range(ids.shape[1]):
+            position_ids = torch.full((len(ids), 1), place)
+            step = model(ids[:, place : place + 1], position_ids=position_ids).logits
+            torch.testing.assert_close(step[:, 0], whole[:, place], atol=1e-4, rtol=0)
+
+
 TURNED = [
     pytest.param(name, other, {kind: "linear", "factor": 2.0}, id=name)
     for name, other, kind in (
