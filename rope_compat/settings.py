@@ -47,8 +47,8 @@ def read_numbers(given: str, written_for: Version | None) -> Numbers:
         raise ArgumentError(f"numbers={given!r} is not known; expected 'installed' or 'written_for'")
     if given == "written_for" and written_for is None:
         raise ArgumentError(
-            "numbers='written_for' needs the release whose numbers are wanted: pass written_for as well, such "
-            'as written_for="4.49"'
+            "numbers='written_for' needs the release whose numbers are wanted: pass written_for as well, "
+            'such as written_for="4.49"'
         )
     return cast("Numbers", given)
 

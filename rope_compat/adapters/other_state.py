@@ -17,7 +17,16 @@ from torch import nn
 from .other_releases import OWN_LONGROPE, longrope_at, original_of
 from .rope_parameters import read
 
-__all__ = ["LONGEST", "MISNAMED", "ORIGINAL", "Forgetting", "Moved", "Never", "called_by_length", "kept_in_fp32"]
+__all__ = [
+    "LONGEST",
+    "MISNAMED",
+    "ORIGINAL",
+    "Forgetting",
+    "Moved",
+    "Never",
+    "called_by_length",
+    "kept_in_fp32",
+]
 
 LONGEST, ORIGINAL = "max_seq_len_cached", "original_max_seq_len"
 #: Where 5.0.0 to 5.12.1 write the longest length, in modules without layer types; nothing reads it.
@@ -60,19 +69,19 @@ class Never:
         vars(module)[ORIGINAL] = value
 
 
-def called_by_length(cls: type, release: str) -> Callable[..., Any]:
+def called_by_length(cls: Any, release: str) -> Callable[..., Any]:
     """A ``__call__`` for a rotary class that chooses longrope's factors by the text, as `release` does.
 
     To 4.50.3 models like Llama choose once; to 4.57.6 they do not read the original length in the dictionary.
     """
 
     def __call__(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
-        positions = args[0] if args else kwargs.get("position_ids")
+        positions: Any = args[0] if args else kwargs.get("position_ids")
         config = getattr(self, "config", None)
-        if getattr(self, "rope_type", None) == "longrope" and isinstance(positions, torch.Tensor):
-            if getattr(config, "model_type", "") not in OWN_LONGROPE:
-                _choose(self, config, int(positions.max()) + 1, x.device, release)
-        return super(cls, self).__call__(x, *args, **kwargs)  # type: ignore[misc]
+        is_longrope = getattr(self, "rope_type", None) == "longrope" and isinstance(positions, torch.Tensor)
+        if is_longrope and getattr(config, "model_type", "") not in OWN_LONGROPE:
+            _choose(self, config, int(positions.max()) + 1, x.device, release)
+        return super(cls, self).__call__(x, *args, **kwargs)
 
     return __call__
 
@@ -95,7 +104,9 @@ def kept_in_fp32(native: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def _apply(self: Any, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        names = [name for name, value in self._buffers.items() if name.endswith("inv_freq") and value is not None]
+        names = [
+            name for name, value in self._buffers.items() if name.endswith("inv_freq") and value is not None
+        ]
         before = {name: self._buffers[name] for name in names}
         converted: nn.Module = native(self, fn, *args, **kwargs)
         for name, value in before.items():

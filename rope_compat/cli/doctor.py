@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="DIR",
-        help="read DIR/config.json, and tell which releases compute other numbers for this model, how far off",
+        help="read DIR/config.json: which releases compute other numbers for this model, and how far off",
     )
     parser.add_argument(
         "--deep",
@@ -51,8 +51,8 @@ def examine(*, deep: bool, model: Path | None = None) -> Examination:
     `deep` imports transformers' models; otherwise nothing of them is imported.
 
     Raises:
-        ArgumentError: ``ROPE_COMPAT`` or ``ROPE_COMPAT_WRITTEN_FOR`` has a value that is not known, or `model`
-            has no config.json.
+        ArgumentError: ``ROPE_COMPAT`` or ``ROPE_COMPAT_WRITTEN_FOR`` has a value that is not known, or
+            `model` has no config.json.
         RopeConfigError: fields of the config contradict each other.
     """
     config = None if model is None else _read_config(model)
@@ -61,9 +61,7 @@ def examine(*, deep: bool, model: Path | None = None) -> Examination:
     found = _functions(environment, deep=deep)
     plan = api.plan()
     drift = None if config is None else _drift(str(model), config, environment)
-    return Examination(
-        environment=environment, plan=plan, off=off, deep=deep, functions=found, drift=drift
-    )
+    return Examination(environment=environment, plan=plan, off=off, deep=deep, functions=found, drift=drift)
 
 
 def _read_config(model: Path) -> dict[str, object]:
@@ -72,10 +70,12 @@ def _read_config(model: Path) -> dict[str, object]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ArgumentError(
-            f"--model {model}: cannot read {path}: {error}; expected the directory of a model, with a config.json"
+            f"--model {model}: cannot read {path}: {error}; expected a model's directory, with a config.json"
         ) from None
     if not isinstance(found, dict):
-        raise ArgumentError(f"--model {model}: {path} is {type(found).__name__}, expected an object of fields")
+        raise ArgumentError(
+            f"--model {model}: {path} is {type(found).__name__}, expected an object of fields"
+        )
     return found
 
 

@@ -22,14 +22,15 @@ def known_drift(spec_or_config: Any, model_type: str | None, version: str) -> tu
 
     Args:
         spec_or_config: a config of any release, native or custom, the dictionary of a config.json, or a
-            `RopeSpec`; what a `RopeSpec` does not say (the length that the config is made for) leaves sizes out.
+            `RopeSpec`; that does not say the length that the config is made for, so there are no sizes.
         model_type: as in the config; None for what the config itself says.
         version: the release that the model runs on, usually the installed one.
 
     Returns:
-        One item for each difference: kind ``known drift``, status ``note``, what this release and the others do,
-        and how to have their numbers. ``max_error`` is the phase error in radians at ``position``, computed from
-        the frequencies of both releases for this very config; None where it is no matter of frequencies.
+        One item for each difference: kind ``known drift``, status ``note``, what this release and the others
+        do, and how to have their numbers. ``max_error`` is the phase error in radians at ``position``, the
+        largest as against the nearest of the other releases, computed from the frequencies of both for this
+        very config; None where it is no matter of frequencies.
 
     Raises:
         ArgumentError: `version` cannot be read.
@@ -89,7 +90,9 @@ def _dated(model_type: str) -> Any:
         releases = catalog.releases()
         before = releases[releases.index(first) - 1]
         spans = tuple(
-            replace(span, first=span.first.format(first=first), last=span.last and span.last.format(before=before))
+            replace(
+                span, first=span.first.format(first=first), last=span.last and span.last.format(before=before)
+            )
             for span in drift.spans
         )
         return replace(drift, spans=spans)
@@ -123,6 +126,8 @@ def _item(path: str, embedding: Embedding, drift: Drift, span: Span, here: str) 
 
 def _size(drift: Drift, embedding: Embedding, here: str, other: Span) -> Any:
     """The size as against the nearest release of other ones; None where it cannot be computed."""
+    if not drift.computed:
+        return None
     there = other.first if other.last is None or is_before(here, other.first) else other.last
     try:
         from .drift_sizes import size_between
@@ -139,6 +144,6 @@ def _advice(drift: Drift, others: list[Span], here: str) -> str:
     wanted = next((each for each in reversed(others) if not is_before(each.first, "4.36.0")), others[-1])
     release = wanted.last or wanted.first
     return (
-        f'for the numbers of {wanted}: rope_compat.patch(written_for="{release}", numbers="written_for") before '
-        "the model is made"
+        f'for the numbers of {wanted}: rope_compat.patch(written_for="{release}", numbers="written_for") '
+        "before the model is made"
     )

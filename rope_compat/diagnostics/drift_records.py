@@ -1,7 +1,8 @@
 """Where the numbers of transformers drift between releases, as data.
 
-Each record was read from the wheels of the releases on both sides, and measured with tiny models that had the
-same weights there; `docs/drift.md` is the same for people. Importing this loads neither torch nor transformers.
+Each record was read from the wheels of the releases on both sides, and measured with tiny models that had
+the same weights there; `docs/drift.md` is the same for people. Importing this loads neither torch nor
+transformers.
 """
 
 from __future__ import annotations
@@ -275,7 +276,7 @@ DRIFTS = (
             Span("{first}", None, "round the frequencies themselves in model.to(bfloat16) or .half()"),
         ),
         _is_half,
-        "src/transformers/models/llama/modeling_llama.py at 4.38.0; mistral 4.42.0, qwen2 4.45.0, mixtral 4.48.0",
+        "src/transformers/models/llama/modeling_llama.py at 4.38.0, or of the model at hand, as named",
         "0.1 in bfloat16",
         "rounding",
         restored_from="4.38.0",
@@ -296,8 +297,12 @@ DRIFTS = (
         "qwen-vl-masks",
         (
             Span("4.45.0", "4.53.3", "attend to the whole text where attention_mask is not given"),
-            Span("4.54.0", "4.56.2", "take temporal positions for packing marks where attention_mask is not given"),
-            Span("4.57.0", None, "attend to the whole text where attention_mask is not given"),
+            Span(
+                "4.54.0",
+                "4.56.2",
+                "take temporal positions for packing marks where attention_mask is missing",
+            ),
+            Span("4.57.1", None, "attend to the whole text where attention_mask is not given"),
         ),
         _of(*_QWEN),
         "src/transformers/models/qwen2_vl/modeling_qwen2_vl.py at 4.54.0 and 4.57.0",
@@ -321,7 +326,7 @@ DRIFTS = (
     Drift(
         "glm4v-cos-layout",
         (
-            Span("4.53.0", "5.16.1", "give cos and sin as two equal halves, of which the model reads the first"),
+            Span("4.53.0", "5.16.1", "give cos and sin as equal halves, of which the model reads the first"),
             Span("5.17.0", None, "give cos and sin as pairs of equal channels"),
         ),
         _of("glm4v", "glm4v_text", "glm_ocr", "glm_ocr_text"),

@@ -1,8 +1,8 @@
 """The shims for ``patch(written_for=..., numbers="written_for")``: the numbers of another release.
 
-Releases of transformers have computed different numbers from the same weights and the same config. Nothing here
-is done unless it was asked for; `docs/drift.md` lists the cases. Their rules come before all others, as the
-first edit of a place is the one that counts.
+Releases of transformers have computed different numbers from the same weights and the same config. Nothing
+here is done unless it was asked for; `docs/drift.md` lists the cases. Their rules come before all others, as
+the first edit of a place is the one that counts.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ LONGROPE_NUMBERS = Shim(
     kind="adapt",
     targets=(f"{UTILS}:_compute_longrope_parameters", f"{UTILS}:{TABLE}"),
     why=(
-        "models like Llama take longrope's long factors up to 4.47.1, the short ones from 4.48.0 to 4.50.3, and "
-        "choose by the text since; the original length in the dictionary counts from 5.0.0 on"
+        "models like Llama take longrope's long factors up to 4.47.1, the short ones from 4.48.0 to 4.50.3, "
+        "and choose by the text since; the original length in the dictionary counts from 5.0.0 on"
     ),
     since="4.43.0",
     until=None,
@@ -72,12 +72,13 @@ DYNAMIC_STATE = Shim(
     kind="adapt",
     targets=("transformers.models.*:*RotaryEmbedding.max_seq_len_cached",),
     why=(
-        "a short text after a long one gets the long one's frequencies up to 4.42.4 and from 5.0.0 to 5.12.1, "
-        "its own in other releases"
+        "a short text after a long one gets the long one's frequencies up to 4.42.4 and from 5.0.0 to "
+        "5.12.1, its own in other releases"
     ),
     since="4.43.0",
     until=None,
-    upstream=_RELEASES_OF + "4.51.0, 5.0.0 and 5.13.0; src/transformers/models/llama/modeling_llama.py at 4.43.0",
+    upstream=_RELEASES_OF
+    + "4.51.0, 5.0.0 and 5.13.0; src/transformers/models/llama/modeling_llama.py at 4.43.0",
     helps="as numbers-yarn",
 )
 
@@ -97,8 +98,8 @@ FP32_FREQUENCIES = Shim(
     kind="adapt",
     targets=tuple(f"transformers.models.{name}.modeling_{name}:*RotaryEmbedding._apply" for name in TABLED),
     why=(
-        "model.to(torch.bfloat16) rounds the frequencies themselves since rotary modules have no tables, which "
-        "were computed in fp32: from 4.38.0 on for Llama"
+        "model.to(torch.bfloat16) rounds the frequencies themselves since rotary modules have no tables, "
+        "which were computed in fp32: from 4.38.0 on for Llama"
     ),
     since="4.38.0",
     until=None,
@@ -114,7 +115,7 @@ REFUSED = Shim(
         "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl:Qwen2_5_VLModel.forward",
         "transformers.models.*:*DynamicNTKScalingRotaryEmbedding",
     ),
-    why="numbers of the other release that rope_compat cannot give are refused by name, not left out in silence",
+    why="numbers of the other release that rope_compat cannot give are refused by name",
     since="4.36.0",
     until=None,
     upstream="src/transformers/models/qwen2_vl/modeling_qwen2_vl.py at 4.47.0, 4.54.0 and 4.57.0",
@@ -137,7 +138,7 @@ _QWEN_POSITIONS, _QWEN_MASKS = ("4.45.0", "4.47.0"), ("4.45.0", "4.54.0", "4.57.
 
 def rules(options: Options) -> list[Rule]:
     """The rules that give the numbers of `written_for`; none where they were not asked for."""
-    found = {
+    found: dict[str, tuple[Callable[[str], bool], Callable[..., Iterator[Edit]]]] = {
         YARN_NUMBERS.name: (_is_utils, partial(_of_type, "yarn")),
         LONGROPE_NUMBERS.name: (_is_utils, partial(_of_type, "longrope")),
         LONGROPE_LENGTH.name: (is_modeling, _by_length),
@@ -285,7 +286,7 @@ def _assign(
 
 
 def _refusals(shim: Shim, options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
-    """One skip for each set of numbers that the module of a model has in `written_for`, and cannot have here."""
+    """One skip for each set of numbers that a model's module has in `written_for`, and cannot have here."""
     folder, there = module.__name__.split(".")[2], options.written_for
     for name, reason in refused(folder, str(options.release), str(there)):
         yield Skip(f"{module.__name__}:{name}", shim.name, reason)
@@ -298,16 +299,19 @@ def refused(folder: str, release: str, written_for: str) -> Iterator[tuple[str, 
         if _moved(_QWEN_POSITIONS, release, written_for):
             yield (
                 f"{model}.get_rope_index",
-                f"{written_for} and {release} number the tokens of pictures in two ways where position_ids is not "
-                f"given (1-D to 4.46.3), which rope_compat cannot imitate: pass position_ids",
+                f"{written_for} and {release} number the tokens of pictures in two ways where position_ids "
+                "is not given (1-D to 4.46.3), which rope_compat cannot imitate: pass position_ids",
             )
         if _moved(_QWEN_MASKS, release, written_for):
             yield (
                 f"{model}.forward",
-                f"{written_for} and {release} mask tokens in two ways where attention_mask is not given (4.54.0 to "
-                "4.56.2 take temporal positions for packing marks), which rope_compat cannot imitate: pass it",
+                f"{written_for} and {release} mask tokens in two ways where attention_mask is not given "
+                "(4.54.0 to 4.56.2 take temporal positions for packing marks), which rope_compat cannot "
+                "imitate: pass attention_mask",
             )
-    elif folder == "llama" and _before_modules(release) and regime(DYNAMIC, release) != regime(DYNAMIC, written_for):
+    elif (
+        folder == "llama" and _is_early(release) and regime(DYNAMIC, release) != regime(DYNAMIC, written_for)
+    ):
         yield (
             "LlamaDynamicNTKScalingRotaryEmbedding",
             f"after a long text {release} gives a short one other frequencies than {written_for} does, which "
@@ -323,7 +327,7 @@ def _moved(firsts: tuple[str, ...], release: str, written_for: str) -> bool:
     return here is not None and there is not None and here != there
 
 
-def _before_modules(release: str) -> bool:
+def _is_early(release: str) -> bool:
     return (regime(DYNAMIC, release) or 0) < 2
 
 
