@@ -12,7 +12,8 @@ transformers:
   for;
 - `frequencies`: inverse frequencies of every rope type, equal to the bit to transformers' init functions;
 - `reference`, `exact`: the same mathematics in fp64, written a second time and differently, to judge the
-  operations and frequencies by.
+  operations and frequencies by; `parameters` reads them from a config's keys;
+- `angles`, `xpos`, `decay`: what else has a definition, in fp64: sections and axes, xPos, RoFormer's bound.
 
 Nothing is imported here, so that importing a neighbour does not import torch. No module of this package knows
 any other part of rope_compat but `rope_compat.errors`.
