@@ -92,6 +92,7 @@ def test_help_names_the_commands_there_are(capsys: pytest.CaptureFixture[str]) -
         "plan",
         "history",
         "diff",
+        "identify",
         "catalog",
     ]
     assert "exit status: 0" in text
