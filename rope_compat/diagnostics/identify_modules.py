@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import contextlib
 import re
 import types
 from collections.abc import Callable, Iterator
@@ -90,16 +90,27 @@ def _functions(model: nn.Module) -> Iterator[Callable[..., Any]]:
 
 
 def _called(method: types.FunctionType) -> Iterator[Callable[..., Any]]:
-    worker = inspect.unwrap(method)  # decorators of transformers wrap what it calls
-    if not isinstance(worker, types.FunctionType):
-        return
-    space = worker.__globals__
-    for code in nested_codes(worker.__code__):
-        for name in code.co_names:
-            value = space.get(name)
-            is_class = isinstance(value, type)
-            if _ROTARY.search(name) and callable(value) and not is_class and "parameters" not in name:
-                yield value
+    for worker in _workers(method):
+        for code in nested_codes(worker.__code__):
+            for name in code.co_names:
+                value = worker.__globals__.get(name)
+                is_class = isinstance(value, type)
+                if _ROTARY.search(name) and callable(value) and not is_class and "parameters" not in name:
+                    yield value
+
+
+def _workers(method: types.FunctionType) -> list[types.FunctionType]:
+    """A method and the functions behind it: those that decorators and adapters wrap."""
+    found = [method]
+    for each in found:
+        behind = [getattr(each, "__wrapped__", None)]
+        for cell in each.__closure__ or ():
+            with contextlib.suppress(ValueError):  # a cell that is empty still
+                behind.append(cell.cell_contents)
+        found += [
+            one for one in behind if isinstance(one, types.FunctionType) and all(one is not f for f in found)
+        ]
+    return found
 
 
 def _rotary_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -72,8 +72,8 @@ def convert_pairing(
     """
     dim = _head_dim(weight, heads)
     order = _order(dim, to, rotary_dim, part).to(weight.device)
-    by_head = weight.unflatten(_AXIS, (heads, dim))
-    return by_head.index_select(_AXIS + 1, order).flatten(_AXIS, _AXIS + 1)
+    by_head = weight.reshape(heads, dim, *weight.shape[1:])
+    return by_head.index_select(_AXIS + 1, order).reshape(weight.shape)
 
 
 def fused_groups(layout: FusedLayout, heads: int, kv_heads: int) -> list[str]:

@@ -43,11 +43,11 @@ def row(known: Known, identity: Any, wrong: list[str]) -> str:
     said = identity.mistake or identity.verdict
     cells = [
         f"{known.repository.removeprefix('pypi/')} {commit}",
-        f"`{known.title.partition(': ')[2]}`",
+        f"`{known.path.rpartition('/')[2]}`, `{known.title.partition(': ')[2]}`",
         said,
         f"{identity.pairing}{', backward' if identity.direction == -1 else ''}" or "-",
         identity.layout or "-",
-        identity.kind or "own angles",
+        identity.kind.replace("|", r"\|") or "-",
         identity.tables or "-",
         "; ".join(wrong) or "yes",
     ]

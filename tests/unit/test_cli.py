@@ -93,6 +93,7 @@ def test_help_names_the_commands_there_are(capsys: pytest.CaptureFixture[str]) -
         "verify",
         "history",
         "diff",
+        "identify",
         "catalog",
     ]
     assert "exit status: 0" in text

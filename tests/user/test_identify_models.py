@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.installed import has_module
 
+import rope_compat
 from rope_compat import identify
 
 SMALL = {
@@ -49,6 +50,15 @@ def test_the_pairing_of_a_model(kind: str, pairing: str) -> None:
     assert found.frequencies is not None
     assert found.frequencies.theta in (10000.0, 500000.0)
     assert identify(whole.model.layers[0].self_attn).pairing == pairing
+
+
+def test_a_model_that_is_patched() -> None:
+    whole = model("Llama")
+    before = identify(whole)
+    with rope_compat.patched(on_problem="error"):
+        found = identify(whole)
+    assert (found.verdict, found.pairing, found.tables) == ("rotation", "half", "concatenated")
+    assert [part.verdict for part in found.parts] == [part.verdict for part in before.parts]
 
 
 @pytest.mark.only(has_module("transformers.models.deepseek_v3"), reason="this release lacks the model")
