@@ -23,7 +23,7 @@ from .patching.edits import Entry, Rule, Skip
 from .patching.engine import Engine
 from .patching.hooks import ImportHook
 from .patching.layer import Layer
-from .settings import OnProblem, is_off, read_on_problem, read_written_for
+from .settings import OnProblem, is_off, read_numbers, read_on_problem, read_written_for
 from .targets import (
     attention,
     config_fields,
@@ -33,6 +33,7 @@ from .targets import (
     kernelized,
     loading,
     neighbours,
+    other_numbers,
     other_patches,
     remote_code,
     rotary_classes,
@@ -55,6 +56,7 @@ _ROOMS: dict[str, tuple[ModuleType, ...]] = {
     "names": (neighbours,),
     "config": (config_files, config_fields, init_functions),
     "load": (loading,),
+    "numbers": (other_numbers,),
 }
 
 SHIMS: tuple[Shim, ...] = tuple(shim for rooms in _ROOMS.values() for room in rooms for shim in room.SHIMS)
@@ -104,6 +106,7 @@ def patch(
     targets: Targets = None,
     config: bool = True,
     load: bool = True,
+    numbers: str = "installed",
     on_problem: str | None = None,
 ) -> Patch:
     """Make code that was written for another transformers release run on the installed one.
@@ -121,6 +124,8 @@ def patch(
         config: whether RoPE fields of configs are bridged (``rope_theta``, ``rope_scaling``,
             ``rope_parameters``), and ``ROPE_INIT_FUNCTIONS`` taken back to what it once was.
         load: whether buffers are put back that loading a model of custom code would lose.
+        numbers: ``"installed"``, or ``"written_for"`` for models of transformers to compute what that release
+            computed where the installed one computes something else; models have to be made after `patch`.
         on_problem: ``"warn"``, ``"error"`` or ``"ignore"`` for what cannot be made compatible. Default:
             ``"error"`` if ``ROPE_COMPAT=error``, else ``"warn"``.
 
@@ -137,9 +142,10 @@ def patch(
         read_written_for(written_for),
         Selection(targets),
     )
+    whose = read_numbers(numbers, version)
     if is_off():
-        return Patch(Options(version, None, selection, config, load, problem), None)
-    options = Options(version, _installed(problem), selection, config, load, problem)
+        return Patch(Options(version, None, selection, config, load, problem, whose), None)
+    options = Options(version, _installed(problem), selection, config, load, problem, whose)
     rules = _rules(options)
     try:
         layer = _engine.apply(rules, partial(_report, problem))
@@ -170,10 +176,18 @@ def patched(
     targets: Targets = None,
     config: bool = True,
     load: bool = True,
+    numbers: str = "installed",
     on_problem: str | None = None,
 ) -> Iterator[Patch]:
     """`patch` for the body of a ``with`` statement; undone on any exit. Arguments as for `patch`."""
-    applied = patch(written_for=written_for, targets=targets, config=config, load=load, on_problem=on_problem)
+    applied = patch(
+        written_for=written_for,
+        targets=targets,
+        config=config,
+        load=load,
+        numbers=numbers,
+        on_problem=on_problem,
+    )
     try:
         yield applied
     finally:
@@ -181,7 +195,12 @@ def patched(
 
 
 def plan(
-    *, written_for: str | None = None, targets: Targets = None, config: bool = True, load: bool = True
+    *,
+    written_for: str | None = None,
+    targets: Targets = None,
+    config: bool = True,
+    load: bool = True,
+    numbers: str = "installed",
 ) -> Plan:
     """What `patch` with these arguments would do here; changes nothing.
 
@@ -190,7 +209,9 @@ def plan(
     """
     from .planning import make_plan
 
-    options = Options(read_written_for(written_for), _installed("ignore"), Selection(targets), config, load)
+    version, selection = read_written_for(written_for), Selection(targets)
+    whose = read_numbers(numbers, version)
+    options = Options(version, _installed("ignore"), selection, config, load, numbers=whose)
     if is_off():
         return make_plan(options, (), ())
     return make_plan(options, _shims(options), _engine.preview(_rules(options)))
@@ -281,7 +302,10 @@ _close_look = ImportHook(lambda name: name == "transformers", _look_closely)
 
 
 def _rules(options: Options) -> list[Rule]:
+    chosen = {shim.name for shim in _shims(options)}
     found = [
+        # First, as the first edit of a place is the one that counts.
+        *(rule for rule in other_numbers.rules(options) if rule.name in chosen),
         *transformers.rules(options),
         *rotary_classes.rules(options),
         *gone_classes.rules(options),
@@ -290,7 +314,6 @@ def _rules(options: Options) -> list[Rule]:
         *other_patches.rules(options, _engine.recheck),
         *kernelized.rules(options),
     ]
-    chosen = {shim.name for shim in _shims(options)}
     for room in (*_ROOMS["names"], *_ROOMS["config"], *_ROOMS["load"]):
         found += [rule for rule in room.rules(options) if rule.name in chosen]
     return found
@@ -299,11 +322,13 @@ def _rules(options: Options) -> list[Rule]:
 def _shims(options: Options) -> tuple[Shim, ...]:
     """The shims that the options leave; of those for configs and loading, the ones that were asked for."""
     wanted = {"": True, "names": True, "config": options.config, "load": options.load}
+    wanted["numbers"] = options.numbers == "written_for"
+    numbers = other_numbers.chosen(options)
     return tuple(
         shim
         for argument, rooms in _ROOMS.items()
         for room in rooms
-        for shim in room.SHIMS
+        for shim in (numbers if argument == "numbers" else room.SHIMS)
         if wanted[argument] and (not argument or _is_selected(shim, options.selection))
     )
 

@@ -87,6 +87,7 @@ def make_plan(options: Options, shims: Sequence[Shim], edits: Sequence[Edit]) ->
         ("written_for", str(options.written_for or "")),
         ("targets", repr(options.selection)),
         *((name, "off") for name in ("config", "load") if not getattr(options, name)),
+        *((("numbers", options.numbers),) if options.numbers != "installed" else ()),
     )
     return Plan(options.release, chosen, tuple(steps), tuple(shims))
 

@@ -10,9 +10,10 @@ from .errors import ArgumentError
 if TYPE_CHECKING:
     from packaging.version import Version
 
-__all__ = ["OnProblem", "is_off", "read_on_problem", "read_written_for"]
+__all__ = ["Numbers", "OnProblem", "is_off", "read_numbers", "read_on_problem", "read_written_for"]
 
 OnProblem = Literal["warn", "error", "ignore"]
+Numbers = Literal["installed", "written_for"]
 
 _MODES = ("patch", "warn", "error", "off")
 
@@ -38,6 +39,18 @@ def read_on_problem(given: str | None) -> OnProblem:
     if given not in ("warn", "error", "ignore"):
         raise ArgumentError(f"on_problem={given!r} is not known; expected 'warn', 'error' or 'ignore'")
     return cast("OnProblem", given)
+
+
+def read_numbers(given: str, written_for: Version | None) -> Numbers:
+    """Whose numbers are wanted, checked; there is no environment variable: numbers never change unasked."""
+    if given not in ("installed", "written_for"):
+        raise ArgumentError(f"numbers={given!r} is not known; expected 'installed' or 'written_for'")
+    if given == "written_for" and written_for is None:
+        raise ArgumentError(
+            "numbers='written_for' needs the release whose numbers are wanted: pass written_for as well, "
+            'such as written_for="4.49"'
+        )
+    return cast("Numbers", given)
 
 
 def read_written_for(given: str | None) -> Version | None:

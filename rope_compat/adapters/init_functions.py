@@ -19,7 +19,14 @@ from .forms import CallForm
 from .rope_parameters import RopeParameters, StandIn, compute, read
 from .signature import live_signature, signature_text
 
-__all__ = ["BY_CONFIG", "BY_LAYER", "BY_NUMBERS", "adapt_init_function", "restore_init_function"]
+__all__ = [
+    "BY_CONFIG",
+    "BY_LAYER",
+    "BY_NUMBERS",
+    "adapt_init_function",
+    "init_function_by",
+    "restore_init_function",
+]
 
 BY_CONFIG = CallForm(
     "config", "(config, device=None, seq_len=None)", "from 4.43.0", "all is read from the config"
@@ -99,6 +106,36 @@ def restore_init_function(rope_type: str, context: Context) -> Callable[..., Any
         f"Takes the forms {BY_LAYER.signature} and {BY_NUMBERS.signature}."
     )
     return dress_restored(restored, info)
+
+
+def init_function_by(
+    native: Callable[..., Any],
+    rope_type: str,
+    context: Context,
+    computed: Callable[[RopeParameters, Any, Any], tuple[Any, float] | None],
+) -> Callable[..., Any] | None:
+    """A function in the place of the installed one that gives other numbers, in every call form.
+
+    `computed` gives them from what the config says, the length of the text and the device; None leaves it to
+    the installed function. None if the signature of `native` is not a known one.
+    """
+    installed, signature = adapt_init_function(native, rope_type, context), live_signature(native)
+    if installed is None or signature is None:
+        return None
+    info = AdapterInfo(context, native, signature_text(signature), _FORMS)
+    # Calls in the native form are read as well, and are not to be counted as foreign ones.
+    uncounted = AdapterInfo(context, native, info.native_signature, _FORMS)
+
+    is_5x = "layer_type" in signature.parameters
+
+    def adapter(*args: Any, **kwargs: Any) -> Any:
+        call = _parse(args, kwargs, uncounted)
+        if is_5x and hasattr(type(call.config), "standardize_rope_params"):
+            call.config.standardize_rope_params()
+        found = computed(_meaning(call, rope_type, uncounted, args, kwargs), call.seq_len, call.device)
+        return installed(*args, **kwargs) if found is None else found
+
+    return dress(adapter, info, signature)
 
 
 def _over_layers(native: Callable[..., Any], foreign: Foreign) -> Callable[..., Any]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 
 from rope_compat import api, settings
 from rope_compat.cli import functions, importing, source
 from rope_compat.environment import detect
 from rope_compat.environment.model import Environment, PackageInfo
+from rope_compat.errors import ArgumentError
+from rope_compat.outcome import Report
 from rope_compat.report import doctor as pages
 from rope_compat.report.examination import Examination, Functions
 from rope_compat.report.json import show_json
@@ -19,6 +23,12 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="read DIR/config.json: which releases compute other numbers for this model, and how far off",
+    )
+    parser.add_argument(
         "--deep",
         action="store_true",
         help="import transformers' models (about half a minute) and look at the rotary functions themselves",
@@ -27,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Examine, print, and return 1 if anything of severity warning or fatal was found, else 0."""
-    examination = examine(deep=arguments.deep)
+    examination = examine(deep=arguments.deep, model=arguments.model)
     if arguments.json:
         show_json(pages.to_dict(examination))
     else:
@@ -35,17 +45,48 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(problem.severity != "note" for problem in examination.problems) else 0
 
 
-def examine(*, deep: bool) -> Examination:
-    """Look at what is installed. `deep` imports transformers' models; otherwise nothing is imported.
+def examine(*, deep: bool, model: Path | None = None) -> Examination:
+    """Look at what is installed, and at the config of a model if one is named.
+
+    `deep` imports transformers' models; otherwise nothing of them is imported.
 
     Raises:
-        ArgumentError: ``ROPE_COMPAT`` or ``ROPE_COMPAT_WRITTEN_FOR`` has a value that is not known.
+        ArgumentError: ``ROPE_COMPAT`` or ``ROPE_COMPAT_WRITTEN_FOR`` has a value that is not known, or
+            `model` has no config.json.
+        RopeConfigError: fields of the config contradict each other.
     """
+    config = None if model is None else _read_config(model)
     off = settings.is_off()
     environment = detect()
     found = _functions(environment, deep=deep)
     plan = api.plan()
-    return Examination(environment=environment, plan=plan, off=off, deep=deep, functions=found)
+    drift = None if config is None else _drift(str(model), config, environment)
+    return Examination(environment=environment, plan=plan, off=off, deep=deep, functions=found, drift=drift)
+
+
+def _read_config(model: Path) -> dict[str, object]:
+    path = model / "config.json" if model.is_dir() else model
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArgumentError(
+            f"--model {model}: cannot read {path}: {error}; expected a model's directory, with a config.json"
+        ) from None
+    if not isinstance(found, dict):
+        raise ArgumentError(
+            f"--model {model}: {path} is {type(found).__name__}, expected an object of fields"
+        )
+    return found
+
+
+def _drift(model: str, config: dict[str, object], environment: Environment) -> Report | None:
+    """What other releases compute for the model; None where no release is installed to compare with."""
+    from rope_compat.diagnostics.drift import known_drift
+
+    version = environment.transformers.version
+    if not environment.transformers.present or version is None:
+        return None
+    return Report(model, known_drift(config, None, version), "verify")
 
 
 def _functions(environment: Environment, *, deep: bool) -> Functions | None:

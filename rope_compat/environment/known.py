@@ -106,6 +106,21 @@ KNOWN_BAD = (
         remedy='pip install "transformers>=4.56"',
     ),
     KnownBad(
+        code="yarn-mscale",
+        releases=">=4.43.0,<4.51.0",
+        severity="note",
+        message="yarn scaling ignores mscale and mscale_all_dim",
+        remedy='pip install "transformers>=4.56"',
+    ),
+    KnownBad(
+        code="yarn-truncate",
+        # modeling_rope_utils.py: `truncate` is read from 4.55.0 on
+        releases=">=4.43.0,<4.55.0",
+        severity="note",
+        message="yarn scaling ignores truncate",
+        remedy='pip install "transformers>=4.56"',
+    ),
+    KnownBad(
         code="yarn-factor",
         releases=">=4.51.0,<4.56.0",
         severity="note",
@@ -125,5 +140,13 @@ KNOWN_BAD = (
         severity="note",
         message="longrope on Llama-type models always takes the short factors",
         remedy='pip install "transformers>=4.51"',
+    ),
+    KnownBad(
+        code="longrope-original-length",
+        # modeling_rope_utils.py: beside the dictionary only, as Phi-3 has it, up to 4.57.6
+        releases=">=4.51.0,<5.0.0",
+        severity="note",
+        message="longrope ignores original_max_position_embeddings in rope_scaling",
+        remedy='pip install "transformers>=5.13", or state it beside rope_scaling',
     ),
 )

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from rope_compat._version import __version__
 from rope_compat.environment.model import PackageInfo, Problem, Severity
 from rope_compat.planning import Plan, Step
+from rope_compat.report.drift import drift_section
 from rope_compat.report.examination import Examination, is_unexpected
 from rope_compat.report.functions import functions_section
 from rope_compat.report.headline import headline
@@ -34,6 +35,7 @@ def page(found: Examination) -> Page:
         (
             Section("Problems", tuple(map(_problem, wrong))),
             Section("Installed", tuple(_installed(found))),
+            drift_section(found.drift),
             Section("Good to know", tuple(map(_problem, notes))),
             functions_section(found),
             neighbours_section(_release(found)),
@@ -58,6 +60,7 @@ def to_dict(found: Examination) -> dict[str, object]:
         "off": found.off,
         "functions": asdict(found.functions) if found.functions is not None else None,
         "neighbours": neighbours_of(_release(found)) if _release(found) else None,
+        "drift": found.drift.to_dict() if found.drift is not None else None,
     }
 
 
@@ -164,4 +167,5 @@ def _footer(found: Examination) -> str:
     if found.deep or any(problem.severity == "fatal" for problem in found.problems):
         return why
     look = "rope-compat doctor --deep imports the models and looks at their functions"
-    return f"{look}; {why}"
+    model = "" if found.drift is not None else "; doctor --model DIR tells what of this touches a model"
+    return f"{look}{model}; {why}"

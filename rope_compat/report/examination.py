@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 from rope_compat.environment.model import Environment, Problem
+from rope_compat.outcome import Report
 from rope_compat.planning import Plan, Step
 from rope_compat.report.words import counted
 
@@ -52,6 +53,7 @@ class Examination:
         off: ``ROPE_COMPAT=off``.
         deep: the user asked for the modules to be imported.
         functions: None where they were not looked at.
+        drift: which releases compute other numbers for a model, None where none was named.
     """
 
     environment: Environment
@@ -59,6 +61,7 @@ class Examination:
     off: bool = False
     deep: bool = False
     functions: Functions | None = None
+    drift: Report | None = None
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import catalog
 from ..patching.edits import MISSING, Assign, Edit, Replace, Resolve, Skip
 from ..patching.references import namespace
-from ..settings import OnProblem
+from ..settings import Numbers, OnProblem
 from .selection import Selection
 from .shim import Shim
 
@@ -31,6 +31,7 @@ class Options:
     config: bool = True
     load: bool = True
     on_problem: OnProblem = "warn"
+    numbers: Numbers = "installed"
 
 
 @dataclass(frozen=True, slots=True)

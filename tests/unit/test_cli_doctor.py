@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 from support.reading import functions_in
 
 import rope_compat
@@ -206,7 +207,9 @@ def test_json_of_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
         "off",
         "functions",
         "neighbours",
+        "drift",
     }
+    assert document["drift"] is None
     found = rope_compat.detect()
     assert document["verdict"] == found.verdict
     assert document["environment"]["transformers"]["version"] == found.transformers.version
@@ -218,6 +221,45 @@ def test_json_of_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
     assert [each for each in map(asdict, found.problems) if each not in document["problems"]] == []
     assert {step["action"] for step in document["plan"]} >= {"adapt", "watch"}
     assert status == (1 if {p["severity"] for p in document["problems"]} & {"warning", "fatal"} else 0)
+
+
+YARN = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 4096,
+    "rope_theta": 10000.0,
+    "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024},
+}
+WITHOUT_YARN = Version("4.43.0") > Version(str(rope_compat.detect().transformers.version))
+
+
+def test_a_model_whose_numbers_drift(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(YARN))
+    main(["doctor", "--model", str(tmp_path)])
+    text = capsys.readouterr().out
+    flat = " ".join(text.split())
+    assert "on other releases" in flat
+    if WITHOUT_YARN:
+        assert "the same on every release, as far as is known" in flat
+        return
+    assert "yarn-original-length: transformers" in flat
+    assert re.search(r"phase error [0-9.]+ rad at position 4095", flat)
+    assert 'numbers="written_for") before the model is made' in flat
+    main(["doctor", "--json", "--model", str(tmp_path)])
+    (item,) = json.loads(capsys.readouterr().out)["drift"]["items"]
+    assert (item["fault"], item["status"], item["position"]) == ("yarn-original-length", "note", 4095)
+    assert item["max_error"] > 1
+
+
+@pytest.mark.parametrize(("text", "why"), [(None, "No such file"), ("{", "Expecting"), ("[]", "is list")])
+def test_a_model_without_a_config(
+    text: str | None, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    assert main(["doctor", "--model", str(tmp_path)]) == 2
+    assert why in capsys.readouterr().err
 
 
 def test_text_of_what_is_installed_fits() -> None:

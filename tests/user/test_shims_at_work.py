@@ -39,6 +39,10 @@ MODULES = (
 )
 
 
+#: Whatever is installed, one of these computed other numbers, by any of the shims for that.
+OTHER_NUMBERS = ("4.37.2", "4.49.0", "5.3.0", "5.23.0")
+
+
 def is_due(since: str, until: str | None) -> bool:
     return Version(Version(since).base_version) <= HERE and (until is None or Version(until) >= HERE)
 
@@ -54,13 +58,25 @@ def at_work() -> set[str]:
     attention.forward = in_pairs
     try:
         with rope_compat.patched(on_problem="ignore") as patch:
-            return {entry.rule for entry in patch.journal}
+            found = {entry.rule for entry in patch.journal}
+        for release in OTHER_NUMBERS:
+            with rope_compat.patched(
+                written_for=release, targets="transformers", numbers="written_for", on_problem="ignore"
+            ) as patch:
+                found |= {entry.rule for entry in patch.journal}
+        return found
     finally:
         attention.forward = native
 
 
 @pytest.mark.parametrize(
-    "shim", [shim for shim in api.SHIMS if not shim.targets[0].startswith("transformers_modules")],
+    "shim",
+    [
+        shim
+        for shim in api.SHIMS
+        # What is refused is done nowhere: tests/user/test_drift.py has it.
+        if not shim.targets[0].startswith("transformers_modules") and shim.name != "numbers-refused"
+    ],
     ids=lambda shim: shim.name,
 )  # fmt: skip
 def test_a_shim_is_at_work_where_it_is_due(shim: Shim, at_work: set[str]) -> None:
@@ -73,6 +89,10 @@ def test_a_shim_is_at_work_where_it_is_due(shim: Shim, at_work: set[str]) -> Non
 def test_arguments_choose_what_is_at_work() -> None:
     load = {shim.name for shim in api.loading.SHIMS}
     config = {shim.name for room in api._ROOMS["config"] for shim in room.SHIMS}
+    numbers = {shim.name for shim in api.other_numbers.SHIMS}
+    with rope_compat.patched(written_for="4.49.0", on_problem="ignore") as patch:
+        assert not numbers & {entry.rule for entry in patch.journal}
+        assert not numbers & {shim.name for shim in patch.plan.shims}
     with rope_compat.patched(config=False, on_problem="ignore") as patch:
         assert not config & {entry.rule for entry in patch.journal}
         assert not config & {step.shim for step in patch.plan.steps}
