@@ -85,6 +85,8 @@ class Settings:
             if inner is None:
                 break
             chain.append(inner)
+        if parts and parts[-1] in LOCAL:
+            chain.pop()  # it has a copy of the config, with the local theta in place of the other
         for module in reversed(chain):
             config = vars(module).get("config")
             if config is not None and not isinstance(config, dict):
@@ -166,9 +168,9 @@ def _of_module(path: str, module: nn.Module, settings: Settings) -> Iterator[Uni
         yield Unit(path, module, None, None, "not an embedding of text positions")
         return
     nested = _layers_of(module)
-    for layer_type in nested:
-        described, reason = settings.described(path, layer_type)
-        yield Unit(path, module, layer_type, described, reason, by_type=True)
+    for name in nested:
+        described, reason = settings.described(path, name)
+        yield Unit(path, module, name, described, reason, by_type=True)
     if not nested:
         layer_type = _layer_type(path, settings)
         described, reason = settings.described(path, layer_type)
