@@ -73,7 +73,7 @@ def vision_foreign(function: Function, convention: Convention, dtype: torch.dtyp
     signature = live_signature(function)
     if signature is not None and list(signature.parameters) == ["tensor", "freqs"]:
         yield from vision(lambda q, k, cos, sin: None, convention, dtype)
-    else:
+    elif convention.pairing == "half":  # angles of neighbours are refused: no release has had that form
         yield angle(function, convention, dtype)
 
 
