@@ -10,8 +10,9 @@ transformers:
 - `mismatch`: why shapes do not meet, in words;
 - `operations`: the functions that adapters call, equal to the bit to the transformers functions they stand
   for;
-- `reference`: the same mathematics in fp64, written a second time and differently, to judge the operations
-  by.
+- `frequencies`: inverse frequencies of every rope type, equal to the bit to transformers' init functions;
+- `reference`, `exact`: the same mathematics in fp64, written a second time and differently, to judge the
+  operations and frequencies by.
 
 Nothing is imported here, so that importing a neighbour does not import torch. No module of this package knows
 any other part of rope_compat but `rope_compat.errors`.

@@ -16,6 +16,7 @@ from torch import Tensor
 __all__ = [
     "apply",
     "channel_axes",
+    "cis",
     "cos_sin",
     "deinterleave",
     "flashatt",
@@ -23,6 +24,7 @@ __all__ = [
     "multimodal",
     "rotate",
     "rotate_by_angle",
+    "rotate_by_cis",
     "unpadded",
     "vision",
 ]
@@ -84,8 +86,22 @@ def rotate_by_angle(x: Tensor, angles: Tensor, pairing: str = "half") -> Tensor:
     ``x``: ``[..., D]``; ``angles``: ``[..., R/2]`` in radians, broadcastable with x on the other axes;
     channels from R on pass through. Returns float64 of x's shape. Raises ValueError for an unknown pairing.
     """
-    turn = torch.polar(torch.ones_like(angles, dtype=torch.float64), angles.double())
-    return _multiply(x.double(), turn, pairing)
+    return rotate_by_cis(x, cis(angles), pairing)
+
+
+def cis(angles: Tensor, scaling: float = 1.0) -> Tensor:
+    """``scaling * exp(i angle)``, complex128 of the angles' shape: ``freqs_cis`` of Llama 4, DeepSeek-V2."""
+    return torch.polar(torch.full_like(angles, scaling, dtype=torch.float64), angles.double())
+
+
+def rotate_by_cis(x: Tensor, freqs_cis: Tensor, pairing: str = "interleaved") -> Tensor:
+    """Multiply each pair of channels, as a complex number, by ``freqs_cis``, in float64.
+
+    ``x``: ``[..., D]``; ``freqs_cis``: complex ``[..., R/2]``, broadcastable with x on the other axes, so for
+    x ``[B, S, H, D]`` of ``apply_rotary_emb(xq, xk, freqs_cis)`` it is ``freqs_cis[:, :, None]``; channels
+    from R on pass through. Returns float64 of x's shape. Raises ValueError for an unknown pairing.
+    """
+    return _multiply(x.double(), freqs_cis.to(torch.complex128), pairing)
 
 
 def apply(
