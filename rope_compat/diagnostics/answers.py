@@ -57,7 +57,9 @@ def cause_of_answer(
     if len({tuple(row) for row in answer.phases.tolist()}) == 1 < len(positions):
         return Cause("positions-ignored", "every position has the same cos and sin")
     if is_half or _like_half_precision(answer, positions, right):
-        return Cause("half-precision", "angles are computed in half precision: positions themselves are rounded")
+        return Cause(
+            "half-precision", "angles are computed in half precision: positions themselves are rounded"
+        )
     small = positions == 1
     measured = answer.phases[small][0].abs() if bool(small.any()) else None
     return name_cause(given, measured, lambda inv_freq: fits_frequencies(inv_freq, positions, fits, right))
@@ -112,7 +114,9 @@ def _amplitude(answer: Answer, right: Expected, rounding: float) -> Cause | None
     found = float(answer.amplitudes.mean())
     if abs(found - right.factor**2) <= 1e-6 and right.factor != 1.0:
         return Cause("attention-factor", f"the attention factor {right.factor:g} is applied twice")
-    return Cause("attention-factor", f"cos and sin are multiplied by {found:.6g} instead of {right.factor:.6g}")
+    return Cause(
+        "attention-factor", f"cos and sin are multiplied by {found:.6g} instead of {right.factor:.6g}"
+    )
 
 
 def _layout(answer: Answer) -> Cause | None:

@@ -110,13 +110,15 @@ def _other_scaling(given: Described, right: Tensor) -> Candidates:
     if kind == "default" or plain is None:
         factor = given.spec.parameters.get("factor")
         if factor:
-            yield Cause("scaling", f"the frequencies are divided by {factor}, with rope_type default"), (
-                right / float(factor)
+            yield (
+                Cause("scaling", f"the frequencies are divided by {factor}, with rope_type default"),
+                (right / float(factor)),
             )
         return
     if kind == "longrope":
-        yield Cause("longrope-factor", "the long factors are used for a short text"), _computed(
-            given, given.spec, seq_len=given.original + 1
+        yield (
+            Cause("longrope-factor", "the long factors are used for a short text"),
+            _computed(given, given.spec, seq_len=given.original + 1),
         )
     if plain.shape == right.shape:
         yield Cause("scaling-dropped", f"the {kind} scaling of the config has no effect"), plain
@@ -154,7 +156,10 @@ def _other_theta(given: Described, theta: float) -> Candidates:
     yield Cause("theta", words), _computed(given, replace(given.spec, theta=theta))
     if given.spec.rope_type != "default":
         spec = replace(given.spec, theta=theta, rope_type="default")
-        yield Cause("theta", f"{words}, and without the {given.spec.rope_type} scaling"), _computed(given, spec)
+        yield (
+            Cause("theta", f"{words}, and without the {given.spec.rope_type} scaling"),
+            _computed(given, spec),
+        )
 
 
 def _fitted(given: Described, found: Tensor, right: Tensor) -> Candidates:

@@ -7,6 +7,7 @@ from torch import nn
 
 from ..errors import ArgumentError
 from ..outcome import Item, Report
+from .attention import judge_attention
 from .modules import Curve, judge
 from .units import Settings, units
 
@@ -33,6 +34,11 @@ def verify_model(model: nn.Module) -> tuple[Report, list[Curve]]:
         each, curve = judge(unit, dtype)
         items += each
         curves += [curve] if curve is not None else []
+    if any(item.status == "wrong" for item in items):
+        reason = "not looked at while rotary modules are wrong: verify again when they are right"
+        items.append(Item(type(model).__name__, "attention", "skipped", reason))
+    else:
+        items += judge_attention(model, settings, found)
     return Report(type(model).__name__, tuple(items), "verify"), curves
 
 

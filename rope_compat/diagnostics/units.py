@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,8 @@ _TENSORS = re.compile(r"_?(inv_freq|freqs_cis|freqs_ci|cos_cached|sin_cached|cos
 _NESTED = re.compile(r"(?P<layer>\w+?)_inv_freq$")
 _OF_PICTURES = re.compile(r"vision|visual|image|audio|speech|2d", re.IGNORECASE)
 #: The second module of Gemma 3 and 3n up to 4.57, and of ModernBERT's decoder.
+#: Models whose configs have no theta: `create_sinusoidal_positions` of their modeling files has it.
+_FIXED_THETA = {"gptj": 10000.0, "codegen": 10000.0}
 LOCAL = ("rotary_emb_local", "local_rotary_emb")
 
 
@@ -101,6 +103,10 @@ class Settings:
             raise known
         return known
 
+    def _is_of_text(self, config: Any) -> bool:
+        own = RopeSpec.of(config)
+        return own.theta is None and not own.layers and hasattr(config, "text_config")
+
     def described(self, path: str, layer_type: str | None) -> tuple[Described | None, str]:
         """What the configuration of a module says, or why it cannot be told."""
         config = self.config_of(path)
@@ -108,9 +114,11 @@ class Settings:
             return None, "no module around it has a config"
         try:
             spec = self.spec_of(config)
+            if spec.theta is None and not spec.layers:
+                spec = replace(spec, theta=_FIXED_THETA.get(getattr(config, "model_type", "")))
             if spec.theta is None and not any(layer and layer.theta for layer in spec.layers.values()):
                 return None, f"{type(config).__name__} does not say which theta it has"
-            source = config if RopeSpec.of(config).theta or spec.layers else _text(config)
+            source = _text(config) if self._is_of_text(config) else config
             return describe(source, spec, layer_type), ""
         except RopeConfigError as error:
             return None, f"the config cannot be judged: {error}"
