@@ -75,7 +75,8 @@ _EXCEPTIONS: tuple[tuple[str, str, str, Convention], ...] = (
       )),
     ("ernie4_5_vl_moe", "apply_rotary_pos_emb_vision", "5.0.0", LLAMA),
     ("ernie4_5_vl_moe", "rotate_half", "5.0.0", LLAMA),
-    # The rotary function of the decoder for speech, to 4.57.6 and later.
+    # The decoder for speech paired neighbours, as its authors' code, and halves since.
+    ("qwen2_5_omni", "apply_rotary_pos_emb", "5.11.0", LLAMA),
     ("qwen2_5_omni", "apply_rotary_pos_emb", "4.52.1", _PAIRS),
 )  # fmt: skip
 

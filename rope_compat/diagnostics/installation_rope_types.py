@@ -10,7 +10,10 @@ from packaging.version import Version
 from ..configs.spec import RopeSpec
 from ..errors import RopeCompatError
 
-__all__ = ["rope_types"]
+__all__ = ["EVEN", "rope_types"]
+
+#: The size of a head for configs whose defaults rotate an odd number of channels.
+EVEN = 64
 
 #: Rope type, first release, parameters. YaRN's original length is left to the config: 4.43 to 4.50 ignored the
 #: key, and 4.51 to 4.55 overwrote the factor where it was given. LongRoPE took its factors otherwise before 5.0.
@@ -32,10 +35,10 @@ _TYPES: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 
 
-def rope_types(config_class: Any, release: str | None) -> Iterator[tuple[str, Any]]:
-    """Name and config for each rope type that a config of this class can say on this release."""
+def rope_types(plain: Any, release: str | None) -> Iterator[tuple[str, Any]]:
+    """Name and config for each rope type that a config like `plain` can say on this release."""
     here = None if release is None else Version(release)
-    plain = config_class()
+    config_class = type(plain)
     try:
         spec = RopeSpec.of(plain)
     except RopeCompatError:
@@ -54,9 +57,13 @@ def rope_types(config_class: Any, release: str | None) -> Iterator[tuple[str, An
             more = {"rope_theta": spec.theta}
             if spec.partial_rotary_factor is not None:
                 more["partial_rotary_factor"] = spec.partial_rotary_factor
-            said = {"rope_parameters": {"rope_type": name, **kept, **more, **values}}
+            said: dict[str, Any] = {"rope_parameters": {"rope_type": name, **kept, **more, **values}}
         else:
             said = {"rope_scaling": {"rope_type": name, **kept, **values}}
+        if kept and name in ("dynamic", "longrope"):
+            continue  # what the length of a text is with positions of several axes is not defined
+        if spec.head_dim == EVEN:
+            said["head_dim"] = EVEN
         try:
             config = config_class(**said)
             found = RopeSpec.of(config)

@@ -16,22 +16,20 @@ from .tolerances import cosine_error
 
 __all__ = ["judge_tower"]
 
-_DIM = 32
 _PATCHES = torch.tensor([[0, 0], [1, 0], [0, 1], [2, 3], [7, 5], [31, 30], [100, 64]])
 _THETAS = ("rope_theta", "rotary_embedding_base", "rope_parameters")
 
 
-def judge_tower(cls: Any, config: Any, shape: Shape) -> Item:
+def judge_tower(module: Any, config: Any, shape: Shape) -> Item:
     """The inverse frequencies, and where forward takes the positions of patches, cos and sin for these.
 
     A layout is not prescribed, since each tower has its own: each column of cos and sin has to be that of one
     axis and one frequency at all positions, and every frequency has to be in it.
     """
-    module = cls(_DIM) if config is None else cls(config)
     buffer = getattr(module, "inv_freq", None)
     if not isinstance(buffer, Tensor) or buffer.dim() != 1 or buffer.is_meta:
         return Item("", "class", "skipped", "it keeps no inverse frequencies, and its forward has a form of its own")
-    theta = _theta(cls, config)
+    theta = _theta(type(module), config)
     right, _ = exact.default(2 * len(buffer), theta)
     error = (buffer.double() - right).abs()
     # theta ** -e: see `cosine_error`; without the position.
@@ -75,6 +73,8 @@ def _patches(module: Any, right: Tensor, theta: float, shape: Shape) -> Item:
         return _result(found, angles, cosine_error(angles, theta, torch.float32), _PATCHES.amax(dim=-1))
     with torch.no_grad():
         cos, sin = module(torch.zeros(1, len(_PATCHES), 4), _PATCHES)
+        if cos.numel() < len(_PATCHES) * len(right) * 2:  # Gemma 4 takes a batch of patches
+            cos, sin = module(torch.zeros(1, len(_PATCHES), 4), _PATCHES[None])
     cos, sin = (table.double().reshape(len(_PATCHES), -1) for table in (cos, sin))
     axes = [torch.outer(_PATCHES[:, axis].double(), right) for axis in (0, 1)]
     known = torch.cat(axes, dim=-1)
