@@ -1,4 +1,4 @@
-"""`verify_installation`: every rotary function and class of the installed transformers against the exact numbers."""
+"""`verify_installation`: the rotary functions and classes of the installed transformers, against the exact ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .installation_sources import Defined, defined
 
 __all__ = ["Progress", "verify_installation"]
 
-#: Called with names and a title: a context manager that gives an iterator over the names and shows how far it is.
+#: Called with names and a title: a context manager that gives an iterator over the names and shows progress.
 Progress = Callable[[Sequence[str], str], AbstractContextManager[Iterator[str]]]
 
 
@@ -60,7 +60,9 @@ def verify_installation(
     checks = _Checks(release)
     subject = f"transformers {transformers.version or ''}".strip()
     names = list(by_module)
-    with (progress or _unwatched)(names, f"verifying {len(found)} functions and classes of {subject}") as each:
+    with (progress or _unwatched)(
+        names, f"verifying {len(found)} functions and classes of {subject}"
+    ) as each:
         with quiet():
             for name in each:
                 items += checks.module(name, by_module[name])
@@ -120,7 +122,7 @@ def _not_imported(name: str) -> str:
     return "outside of transformers.models: it handles rotary code of models and rotates nothing itself"
 
 
-def _chosen(found: list[Defined], modules: str | Iterable[str] | None) -> list[Defined]:
+def _chosen(found: Sequence[Defined], modules: str | Iterable[str] | None) -> Sequence[Defined]:
     if modules is None:
         return found
     patterns = [modules] if isinstance(modules, str) else list(modules)

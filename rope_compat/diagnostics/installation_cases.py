@@ -1,7 +1,7 @@
 """Calls that have one right answer: inputs in a dtype, how a function is called, and the exact result.
 
-A call's cosines and sines are those of the pairs, ``[rows, pairs]``, one row a position; what lays them out as
-a function wants them is part of the call. The exact result is linear in them, which is what the bounds of
+A call's cosines and sines are those of the pairs, ``[rows, pairs]``, one row a position; what lays them out
+as a function wants them is part of the call. The exact result is linear in them, which is what the bounds of
 `rope_compat.diagnostics.tolerances` are computed from.
 """
 
@@ -18,7 +18,19 @@ from ..rotary import reference
 from .installation_conventions import Convention
 from .tolerances import ROTATION
 
-__all__ = ["BATCH", "HEADS", "LENGTH", "ROWS", "WIDTH", "Case", "angles", "draw", "laid_out", "rows", "turned"]
+__all__ = [
+    "BATCH",
+    "HEADS",
+    "LENGTH",
+    "ROWS",
+    "WIDTH",
+    "Case",
+    "angles",
+    "draw",
+    "laid_out",
+    "rows",
+    "turned",
+]
 
 Tensors = tuple[Tensor, ...]
 Call = Callable[[Callable[..., Any], Tensors, Tensor, Tensor, Any], Any]
@@ -97,7 +109,7 @@ def laid_out(table: Tensor, tables: str) -> Tensor:
 
 
 def turned(x: Tensor, cos: Tensor, sin: Tensor, convention: Convention) -> Tensor:
-    """The exact rotation, float64: cos and sin are ``[..., pairs]``, broadcastable with x on the other axes."""
+    """The exact rotation, float64; cos and sin are ``[..., pairs]``, broadcastable with x otherwise."""
     width = 2 * cos.shape[-1]
     layouts = ("halves", "pairs")
     layout = layouts[(convention.pairing == "interleaved") ^ (convention.tables == "crossed")]

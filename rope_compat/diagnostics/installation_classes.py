@@ -1,4 +1,4 @@
-"""Judge the rotary classes of the installation: constructed from the config of their model, at many positions."""
+"""Judge the rotary classes of the installation, constructed from the config of their model."""
 
 from __future__ import annotations
 
@@ -32,19 +32,30 @@ _NO_EMBEDDING = "it is no rotary embedding: {what}"
 #: Classes whose numbers are not those of their name alone, and why.
 _SPECIAL: dict[str, str] = {
     "GemmaLinearScalingRotaryEmbedding": "its forward reads an attribute that nothing sets (4.42.0 to 4.47.1)",
-    "Phi3YarnScaledRotaryEmbedding": "YaRN of its own, gone from 4.48.0: one number for the factor of attention",
-    "PixtralRotaryEmbedding": "frequencies of two axes in turn, in an order of its own",
-    "PixtralVisionRotaryEmbedding": "frequencies of two axes in turn, in an order of its own",
+    "Phi3YarnScaledRotaryEmbedding": "YaRN of its own, gone from 4.48.0",
+    "PixtralRotaryEmbedding": "frequencies of two axes, in an order of its own",
+    "PixtralVisionRotaryEmbedding": "frequencies of two axes, in an order of its own",
     "Ernie4_5_VLMoeTextRotaryEmbedding": "its frequencies are sorted by axes, in an order of its own",
     "Ernie4_5_VL_MoeTextRotaryEmbedding": "its frequencies are sorted by axes, in an order of its own",
-    "EfficientLoFTRRotaryEmbedding": "its positions are those of the pixels of an image, in an order of its own",
+    "EfficientLoFTRRotaryEmbedding": "positions of pixels, in an order of its own",
     "Dots3NoteTextRotaryEmbedding": "the sizes of its heads by type of layers are in fields of its own",
 }
 #: What is wrong in transformers itself: class, fault, and what is known. It is worth knowing, and no news.
+_PARTIAL = (
+    "transformers itself: with the config's defaults its partial_rotary_factor does not reach the class"
+)
 _KNOWN: dict[tuple[str, str], str] = {
-    ("JetMoeRotaryEmbedding", "dim"): "transformers itself: from 4.48.0 the size of a head is taken as hidden_size / "
+    ("BambaRotaryEmbedding", "partial"): _PARTIAL,
+    ("RecurrentGemmaRotaryEmbedding", "partial"): _PARTIAL,
+    (
+        "JetMoeRotaryEmbedding",
+        "dim",
+    ): "transformers itself: from 4.48.0 the size of a head is taken as hidden_size / "
     "num_attention_heads, which is not the model's kv_channels",
-    ("MiniMaxM3VLRotaryEmbedding", "partial"): "transformers itself: the config's rotary_dim is not read, only a "
+    (
+        "MiniMaxM3VLRotaryEmbedding",
+        "partial",
+    ): "transformers itself: the config's rotary_dim is not read, only a "
     "partial_rotary_factor in rope_parameters is, which the defaults lack",
 }
 
@@ -100,7 +111,8 @@ def _of_config(module: nn.Module, config: Any) -> Iterator[Item]:
     spec = RopeSpec.of(config)
     nested = layers_of(module)
     # One module for each type of layers up to 4.57: without a name it is that of full attention.
-    for layer_type in nested or ["full_attention" if spec.layers else None]:
+    unnamed: list[str | None] = ["full_attention" if spec.layers else None]
+    for layer_type in nested or unnamed:
         try:
             described = _described(config, spec, layer_type)
         except RopeConfigError as error:
@@ -178,7 +190,9 @@ def _by_dim(cls: Any, shape: Shape) -> Iterator[Item]:
     names = {name: value for name, value in names.items() if passes_on or name in taken}
     is_beside = shape.init[:1] == ("config",)  # ModernBERT to 4.57
     module = cls(next(_configs(cls)), dim=_DIM, **names) if is_beside else cls(_DIM, **names)
-    spec = RopeSpec(theta=_BASE, rope_type=rope_type, parameters={"factor": 4.0} if rope_type != "default" else {})
+    spec = RopeSpec(
+        theta=_BASE, rope_type=rope_type, parameters={"factor": 4.0} if rope_type != "default" else {}
+    )
     described = Described(spec, _DIM, _DIM, _LENGTH, _LENGTH, {})
     yield from _of_unit(Unit("", module, None, described))
 
@@ -221,7 +235,9 @@ def _configs(cls: Any) -> Iterator[Any]:
             config = kind()
         except Exception:
             continue
-        parts = [getattr(config, name, None) for name in ("text_config", "vision_config", "encoder", "decoder")]
+        parts = [
+            getattr(config, name, None) for name in ("text_config", "vision_config", "encoder", "decoder")
+        ]
         for each in (config, *parts):
             if hasattr(each, "to_dict") and type(each) not in tried:
                 tried.add(type(each))
@@ -276,5 +292,3 @@ def _together(label: str, found: list[Item]) -> Item:
     types = [item.reason for item in right if item.reason]
     worst = max(right, key=lambda item: item.max_error or 0.0)
     return replace(worst, name=label, kind="class", reason="; ".join(dict.fromkeys(types)))
-
-

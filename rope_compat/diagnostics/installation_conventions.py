@@ -13,7 +13,7 @@ from typing import Literal
 
 from packaging.version import Version
 
-__all__ = ["Convention", "convention_of"]
+__all__ = ["Convention", "Pairing", "convention_of"]
 
 Pairing = Literal["half", "interleaved"]
 #: ``halves``: ``cat(f, f)``; ``pairs``: each angle twice in a row; ``single``: each angle once. ``crossed``:

@@ -56,7 +56,7 @@ def vision(function: Function, convention: Convention, dtype: torch.dtype) -> It
 
     yield Case(
         key=("vision", dtype, convention),
-        xs=tuple(draw(LENGTH, HEADS, WIDTH, seed=n, dtype=dtype) for n in (2, 3)),
+        xs=tuple(draw(1, LENGTH, HEADS, WIDTH, seed=n, dtype=dtype) for n in (2, 3)),
         cos=cos,
         sin=sin,
         convention=convention,
@@ -115,13 +115,10 @@ def multimodal(function: Function, convention: Convention, dtype: torch.dtype) -
             wide = (laid_out(table[at], "halves") for table in (cos, sin))
             return function(*xs, *wide, list(sections), axis)
 
-        def exact(
-            xs: Tensors, cos: Tensor, sin: Tensor, meaning: Convention, axis: int = axis
-        ) -> Tensors:
+        def exact(xs: Tensors, cos: Tensor, sin: Tensor, meaning: Convention, axis: int = axis) -> Tensors:
             wide = (laid_out(table.double(), "halves") for table in (cos, sin))
-            return reference.multimodal(
-                *xs, *wide, sections, axis, meaning.pairing, doubled=meaning.doubled
-            )  # type: ignore[misc]
+            (q, k), (c, s) = xs, wide
+            return reference.multimodal(q, k, c, s, sections, axis, meaning.pairing, doubled=meaning.doubled)
 
         q, k = (draw(BATCH, h, LENGTH, WIDTH, seed=h, dtype=dtype) for h in (HEADS, HEADS - 1))
         if axis == 2:
@@ -157,7 +154,10 @@ def multimodal_foreign(function: Function, convention: Convention, dtype: torch.
             return adapter(*xs, laid_out(cos, "halves"), laid_out(sin, "halves"), at, sections)
 
         yield Case(
-            **{name: getattr(case, name) for name in ("key", "xs", "cos", "sin", "convention", "exact", "rows")},
+            **{
+                name: getattr(case, name)
+                for name in ("key", "xs", "cos", "sin", "convention", "exact", "rows")
+            },
             call=call,
             form="adapted, called as (q, k, tables, position_ids, mrope_section)",
         )
@@ -297,14 +297,21 @@ def dimensions(function: Function, convention: Convention, dtype: torch.dtype) -
     def call(function: Function, xs: Tensors, cos: Tensor, sin: Tensor, at: Tensor) -> Any:
         quarter = half // 2
         wide = (
-            torch.cat([laid_out(part, convention.tables) for part in table[at].split(quarter, dim=-1)], dim=-1)
+            torch.cat(
+                [
+                    laid_out(part, convention.tables)
+                    for part in torch.functional.split(table[at], quarter, -1)
+                ],
+                dim=-1,
+            )
             for table in (cos, sin)
         )
         return function(xs[0], *wide, torch.zeros(BATCH, LENGTH, 2, dtype=torch.int64), 2)
 
     def exact(xs: Tensors, cos: Tensor, sin: Tensor, meaning: Convention) -> Tensors:
         quarter = half // 2
-        parts = zip(xs[0].split(half, -1), cos.split(quarter, -1), sin.split(quarter, -1), strict=True)
+        split = torch.functional.split
+        parts = zip(split(xs[0], half, -1), split(cos, quarter, -1), split(sin, quarter, -1), strict=True)
         return (torch.cat([turned(x, c[:, :, None], s[:, :, None], meaning) for x, c, s in parts], dim=-1),)
 
     yield Case(
@@ -350,9 +357,7 @@ FAMILIES: dict[str, Cases] = {
     "_apply_rotary_emb": narrow,
     "apply_rotary_time_emb": narrow,
     "apply_multidimensional_rope": dimensions,
-    **dict.fromkeys(
-        ("rotate_half", "rotate_half_esm", "rotate_half_llm", "rotate_half_text"), quarter_turn
-    ),
+    **dict.fromkeys(("rotate_half", "rotate_half_esm", "rotate_half_llm", "rotate_half_text"), quarter_turn),
     **dict.fromkeys(("rotate_every_two", "rotate_pairwise"), quarter_turn),
 }
 FOREIGN: dict[str, Cases] = {

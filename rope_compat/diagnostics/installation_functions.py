@@ -173,7 +173,7 @@ def _item(verdict: Verdict, note: str) -> Item:
         finding.tolerance,
         finding.fault,
         finding.position,
-        advice="compare the file with the one of its release: something has changed it, or replaced the function",
+        advice="compare its file with that of its release: something changed it, or replaced the function",
     )
 
 
@@ -212,7 +212,11 @@ def _identity(function: Any) -> Hashable:
         return id(function)
     own = getattr(function, "__code__", None)
     outer = _code(own) if isinstance(own, CodeType) and own is not code else type(function)
-    return _with_globals(code, globals_of(function), set()), outer, repr(getattr(function, "__defaults__", None))
+    return (
+        _with_globals(code, globals_of(function), set()),
+        outer,
+        repr(getattr(function, "__defaults__", None)),
+    )
 
 
 def _with_globals(code: CodeType, names: dict[str, Any], seen: set[CodeType]) -> Hashable:
@@ -230,5 +234,3 @@ def _with_globals(code: CodeType, names: dict[str, Any], seen: set[CodeType]) ->
 def _code(code: CodeType) -> Hashable:
     constants = tuple(_code(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts)
     return code.co_code, constants, code.co_names, code.co_varnames
-
-

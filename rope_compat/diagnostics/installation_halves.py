@@ -20,7 +20,7 @@ _POSITIONS = torch.tensor([0, 1, 2, 3, 17, 100, 511, 1000])
 
 
 def half_precision(unit_: Unit) -> Iterator[Item]:
-    """What is wrong with the cos and sin that a class gives for inputs in bfloat16 and float16; nothing if right.
+    """What is wrong with the cos and sin that a class gives in bfloat16 and float16; nothing if right.
 
     Computed in float32 and rounded at the end they are off by one unit roundoff. Angles that are computed in
     half precision are off by radians.
@@ -28,7 +28,7 @@ def half_precision(unit_: Unit) -> Iterator[Item]:
     given = unit_.described
     if given is None:
         return
-    positions = _POSITIONS[_POSITIONS < given.length]
+    positions = _POSITIONS[_POSITIONS.lt(given.length)]
     try:
         right = _asked(unit_, positions, torch.float32)
         for dtype in (torch.bfloat16, torch.float16):

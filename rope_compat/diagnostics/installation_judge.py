@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .installation_cases import Case, Tensors, draw
+from .installation_conventions import Pairing
 from .tolerances import bound
 
 __all__ = ["Finding", "Judge", "Verdict"]
@@ -185,7 +186,9 @@ def _named(case: Case, found: Tensors, bounds: Tensors) -> tuple[str, str]:
         except (RuntimeError, IndexError, ValueError):
             continue
         if all(one.shape == other.shape for one, other in zip(found, wrong, strict=True)):
-            if _worst(found, wrong, tuple(4 * each for each in bounds)).excess <= 1:
+            # A mistake's terms are as large as the right ones, but elsewhere.
+            limits = tuple(torch.full_like(each, 4 * float(each.max())) for each in bounds)
+            if _worst(found, wrong, limits).excess <= 1:
                 return fault, words
     dtype = case.xs[0].dtype
     exact = case.compute(case.xs, case.cos, case.sin, case.convention)
@@ -207,23 +210,30 @@ def _mistakes(case: Case) -> Iterator[tuple[str, str, Callable[[], Tensors]]]:
 
     yield "sign", "it turns the other way: sin has the wrong sign", made(cos, -sin)
     yield "swapped", "cos and sin are interchanged", made(sin, cos)
-    other = "interleaved" if convention.pairing == "half" else "half"
+    other: Pairing = "interleaved" if convention.pairing == "half" else "half"
     yield "pairing", f"it pairs channels as {other}", made(cos, sin, replace(convention, pairing=other))
     for step, words in ((-1, "one ahead"), (1, "one behind")):
         moved = (table.roll(step, 0) for table in (cos, sin))
         yield "off-by-one", f"every position is {words}", made(*moved)
     yield "unrotated", "nothing is rotated", made(torch.ones_like(cos), torch.zeros_like(sin))
-    yield "sections", "multimodal sections are cut otherwise", made(
-        cos, sin, replace(convention, doubled=not convention.doubled)
+    yield (
+        "sections",
+        "multimodal sections are cut otherwise",
+        made(cos, sin, replace(convention, doubled=not convention.doubled)),
     )
-    yield "partial", "the wrong end of the head is rotated", made(
-        cos, sin, replace(convention, last=not convention.last)
+    yield (
+        "partial",
+        "the wrong end of the head is rotated",
+        made(cos, sin, replace(convention, last=not convention.last)),
     )
-    yield "crossed", "neighbours are paired, but cos and sin are laid out by halves (or the reverse)", made(
-        cos, sin, replace(convention, tables="crossed")
-    )
+    for pairing in (convention.pairing, other):
+        crossed = replace(convention, pairing=pairing, tables="crossed")
+        words = f"it pairs channels as {pairing}, and cos and sin are laid out for the other pairing"
+        yield "crossed", words, made(cos, sin, crossed)
     if case.rows is not None:
         order = torch.arange(case.rows.shape[-1]).expand(case.rows.shape)
-        yield "positions-ignored", "position_ids are not looked at: rows are taken in order", (
-            lambda: case.compute(xs, cos, sin, convention, order)
+        yield (
+            "positions-ignored",
+            "position_ids are not looked at: rows are taken in order",
+            (lambda: case.compute(xs, cos, sin, convention, order)),
         )

@@ -15,8 +15,8 @@ __all__ = ["EVEN", "rope_types"]
 #: The size of a head for configs whose defaults rotate an odd number of channels.
 EVEN = 64
 
-#: Rope type, first release, parameters. YaRN's original length is left to the config: 4.43 to 4.50 ignored the
-#: key, and 4.51 to 4.55 overwrote the factor where it was given. LongRoPE took its factors otherwise before 5.0.
+#: Rope type, first release, parameters. YaRN's original length is left to the config: 4.43 to 4.50 ignored
+#: the key, and 4.51 to 4.55 overwrote the factor where it was given. LongRoPE chose otherwise before 5.0.
 _TYPES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("linear", "4.43.0", {"factor": 4.0}),
     ("dynamic", "4.43.0", {"factor": 2.0}),

@@ -1,4 +1,4 @@
-"""Calls of ``apply_rotary_pos_emb`` and ``apply_rotary_pos_emb_interleave``, in native and in foreign forms."""
+"""Calls of ``apply_rotary_pos_emb`` and its ``_interleave``, in native and in foreign forms."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ def native(function: Function, convention: Convention, dtype: torch.dtype) -> It
 
 
 def _native(
-    function: Function, generation: Generation, convention: Convention, dtype: torch.dtype, axis: int, part: int
+    function: Function,
+    generation: Generation,
+    convention: Convention,
+    dtype: torch.dtype,
+    axis: int,
+    part: int,
 ) -> Iterator[Case]:
     if generation.order == "freqs" or generation.order == "sin_cos":
         if generation.order == "sin_cos" and part == WIDTH:
@@ -87,7 +92,12 @@ def _is_interleave(function: Function) -> bool:
 
 
 def _common(
-    function: Function, generation: Generation, convention: Convention, dtype: torch.dtype, axis: int, part: int
+    function: Function,
+    generation: Generation,
+    convention: Convention,
+    dtype: torch.dtype,
+    axis: int,
+    part: int,
 ) -> Case:
     reorders = _is_interleave(function)
     if reorders:

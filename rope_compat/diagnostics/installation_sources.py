@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator
@@ -26,10 +27,11 @@ class Defined(NamedTuple):
     kind: str
 
 
-def defined(package: str, release: str | None) -> list[Defined]:
+@functools.lru_cache(maxsize=4)
+def defined(package: str, release: str | None) -> tuple[Defined, ...]:
     """Every rotary function and class of the package in the directory `package`, by module and name.
 
-    What the catalog knows of `release` is there as well, so that definitions under a condition are not missed.
+    What the catalog knows of `release` is there as well: definitions under a condition are not missed.
     A file that cannot be read is left out. About a second.
     """
     found = set(_written(package))
@@ -39,7 +41,7 @@ def defined(package: str, release: str | None) -> list[Defined]:
                 is_there = catalog.signature_at(module, name, release) is not None
                 if is_there and os.path.isfile(os.path.join(package, *module.split(".")[1:]) + ".py"):
                     found.add(Defined(module, name, kind))
-    return sorted(found)
+    return tuple(sorted(found))
 
 
 def _written(package: str) -> Iterator[Defined]:

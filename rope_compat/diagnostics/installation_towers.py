@@ -28,7 +28,9 @@ def judge_tower(module: Any, config: Any, shape: Shape) -> Item:
     """
     buffer = getattr(module, "inv_freq", None)
     if not isinstance(buffer, Tensor) or buffer.dim() != 1 or buffer.is_meta:
-        return Item("", "class", "skipped", "it keeps no inverse frequencies, and its forward has a form of its own")
+        return Item(
+            "", "class", "skipped", "it keeps no inverse frequencies, and its forward has a form of its own"
+        )
     theta = _theta(type(module), config)
     right, _ = exact.default(2 * len(buffer), theta)
     error = (buffer.double() - right).abs()
@@ -85,7 +87,9 @@ def _patches(module: Any, right: Tensor, theta: float, shape: Shape) -> Item:
         fits = _fitting(cos[:, column], sin[:, column], known, limits)
         if not fits:
             words = f"column {column} of cos and sin is that of no axis and frequency"
-            return Item("", "class", "wrong", words, fault="tables", advice="compare the file with its release's")
+            return Item(
+                "", "class", "wrong", words, fault="tables", advice="compare the file with its release's"
+            )
         used.update(fits)
         best = fits[0]
         error = (cos[:, column] - known[:, best].cos()).abs().max()
@@ -111,5 +115,3 @@ def _result(found: Tensor, right: Tensor, limits: Tensor, positions: Tensor) -> 
         return Item("", "class", "ok", "", *values)
     where = int(positions[at // right.shape[-1]])
     return Item("", "class", "wrong", "angles are not positions times frequencies", *values, "tables", where)
-
-

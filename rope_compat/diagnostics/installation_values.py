@@ -1,4 +1,4 @@
-"""Rotary functions that do not rotate: factors, tables, matrices; and V-JEPA 2's, which computes its angles."""
+"""Rotary functions that do not rotate: factors, tables, matrices; and V-JEPA 2's, with angles of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ THETA = 10000.0
 def _compared(found: Tensor, exact: Tensor, limits: Tensor, words: str) -> Verdict:
     if found.shape != exact.shape:
         return Verdict(
-            finding=Finding("shape", f"the result has shape {tuple(found.shape)}, expected {tuple(exact.shape)}")
+            finding=Finding(
+                "shape", f"the result has shape {tuple(found.shape)}, expected {tuple(exact.shape)}"
+            )
         )
     error = (found.double() - exact).abs().nan_to_num(nan=math.inf)
     excess = torch.where(error == 0, 0.0, error / limits)
@@ -54,7 +56,9 @@ def matrices(function: Function, judge: Judge) -> Verdict:
     half = WIDTH // 2
     c, s = cos[..., :half].double(), sin[..., :half].double()
     exact = torch.stack((torch.stack((c, -s), -1), torch.stack((s, c), -1)), dim=-2)
-    return _compared(function(cos, sin), exact, torch.zeros_like(exact), "the matrices are not those of rotations")
+    return _compared(
+        function(cos, sin), exact, torch.zeros_like(exact), "the matrices are not those of rotations"
+    )
 
 
 def _mscale(scale: float, factor: float) -> float:
@@ -71,7 +75,9 @@ def mscale(function: Function, judge: Judge) -> Verdict:
     """``yarn_get_mscale(scale, mscale)``: YaRN's ``0.1 m ln s + 1``, and 1 for a scale up to 1."""
     given = [(40.0, 0.7), (0.5, 0.7), (1.0, 1.0), (4.0, 1.0)]
     exact = [_mscale(*each) for each in given]
-    return _numbers([float(function(*each)) for each in given], exact, "YaRN's factor of attention is another")
+    return _numbers(
+        [float(function(*each)) for each in given], exact, "YaRN's factor of attention is another"
+    )
 
 
 def scaled_attention(function: Function, judge: Judge) -> Verdict:

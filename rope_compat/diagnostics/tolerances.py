@@ -1,7 +1,7 @@
 """How far a right result in floating point may be from the exact one: bounds that follow from the arithmetic.
 
-Every bound here is proved, none is fitted. The standard model of floating-point arithmetic (Higham, *Accuracy
-and Stability of Numerical Algorithms*, 2002, section 2.2) says that one operation gives
+Every bound follows from a model, none is fitted. The standard model of floating-point arithmetic (Higham,
+*Accuracy and Stability of Numerical Algorithms*, 2002, section 2.2) says that one operation gives
 ``fl(a op b) = (a op b)(1 + d) + e`` with ``|d| <= u`` and ``|e| <= t``; u is the unit roundoff of the dtype and
 t half of its smallest subnormal number. A result that passes through n operations is then off by at most
 
@@ -64,9 +64,9 @@ def cosine_error(angles: Tensor, theta: float, dtype: torch.dtype) -> Tensor:
     """How far cos and sin of angles may be off that the code itself computes in `dtype`: absolute, float64.
 
     ``theta ** -e`` with e in [0, 1): e is rounded (u e), which the power amplifies by ln theta; the power is
-    right to one unit in the last place (2 u), its reciprocal is rounded (u) and the product with the position
-    (u) as well, after the position itself (u). The angle is off by at most ``(ln theta + 5) u`` of itself, and
-    cos and sin, whose derivatives are at most 1, by as much; computing them adds a unit in the last place (2 u).
+    right to one unit in the last place (2 u), its reciprocal is rounded (u), the position (u), and their
+    product (u). The angle is off by at most ``(ln theta + 5) u`` of itself, and cos and sin, whose derivatives
+    are at most 1, by as much; computing them adds a unit in the last place (2 u).
     """
     steps = math.log(theta) + 5
     return (steps * angles.abs() + 2) * unit(dtype) / (1 - steps * unit(dtype))
