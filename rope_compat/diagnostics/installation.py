@@ -1,4 +1,4 @@
-"""`verify_installation`: the rotary functions and classes of the installed transformers, against the exact ones."""
+"""`verify_installation`: the rotary functions and classes that are installed, against the exact ones."""
 
 from __future__ import annotations
 
@@ -60,12 +60,10 @@ def verify_installation(
     checks = _Checks(release)
     subject = f"transformers {transformers.version or ''}".strip()
     names = list(by_module)
-    with (progress or _unwatched)(
-        names, f"verifying {len(found)} functions and classes of {subject}"
-    ) as each:
-        with quiet():
-            for name in each:
-                items += checks.module(name, by_module[name])
+    title = f"verifying {len(found)} functions and classes of {subject}"
+    with (progress or _unwatched)(names, title) as each, quiet():
+        for name in each:
+            items += checks.module(name, by_module[name])
     return Report(subject, tuple(items), purpose="verify")
 
 

@@ -31,7 +31,7 @@ _SCALED = {"LinearScaling": "linear", "DynamicNTKScaling": "dynamic"}
 _NO_EMBEDDING = "it is no rotary embedding: {what}"
 #: Classes whose numbers are not those of their name alone, and why.
 _SPECIAL: dict[str, str] = {
-    "GemmaLinearScalingRotaryEmbedding": "its forward reads an attribute that nothing sets (4.42.0 to 4.47.1)",
+    "GemmaLinearScalingRotaryEmbedding": "forward reads an attribute that nothing sets (4.42 to 4.47.1)",
     "Phi3YarnScaledRotaryEmbedding": "YaRN of its own, gone from 4.48.0",
     "PixtralRotaryEmbedding": "frequencies of two axes, in an order of its own",
     "PixtralVisionRotaryEmbedding": "frequencies of two axes, in an order of its own",

@@ -213,7 +213,7 @@ def pairwise_2d(function: Function, convention: Convention, dtype: torch.dtype) 
     signature = live_signature(function)
     if signature is not None and "num_k_exclude_rope" in signature.parameters:
         yield _pairwise(convention, dtype, 10,
-                        lambda *args: call(*args, 2), lambda n: in_order(n, 2), "two tokens pass")  # fmt: skip
+                        lambda *args: call(*args, 2), lambda n: in_order(n, 2), "two pass")  # fmt: skip
         yield _pairwise(convention, dtype, 19,
                         lambda *args: call(*args, 3, True), lambda n: in_order(n, 3), "repeated")  # fmt: skip
 

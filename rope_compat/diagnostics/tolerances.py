@@ -2,8 +2,8 @@
 
 Every bound follows from a model, none is fitted. The standard model of floating-point arithmetic (Higham,
 *Accuracy and Stability of Numerical Algorithms*, 2002, section 2.2) says that one operation gives
-``fl(a op b) = (a op b)(1 + d) + e`` with ``|d| <= u`` and ``|e| <= t``; u is the unit roundoff of the dtype and
-t half of its smallest subnormal number. A result that passes through n operations is then off by at most
+``fl(a op b) = (a op b)(1 + d) + e`` with ``|d| <= u`` and ``|e| <= t``; u is the unit roundoff of the dtype
+and t half of its smallest subnormal number. A result that passes through n operations is then off by at most
 
     gamma(n) * M + n * t * (1 + gamma(n)),    gamma(n) = n u / (1 - n u)
 
@@ -65,7 +65,7 @@ def cosine_error(angles: Tensor, theta: float, dtype: torch.dtype) -> Tensor:
 
     ``theta ** -e`` with e in [0, 1): e is rounded (u e), which the power amplifies by ln theta; the power is
     right to one unit in the last place (2 u), its reciprocal is rounded (u), the position (u), and their
-    product (u). The angle is off by at most ``(ln theta + 5) u`` of itself, and cos and sin, whose derivatives
+    product (u). The angle is off by at most ``(ln theta + 5) u`` of itself, and cos and sin, whose slopes
     are at most 1, by as much; computing them adds a unit in the last place (2 u).
     """
     steps = math.log(theta) + 5

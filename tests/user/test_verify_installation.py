@@ -1,4 +1,4 @@
-"""`verify_installation`: a healthy installation is right; mistakes that are put into it are found and named."""
+"""`verify_installation`: a healthy installation is right; mistakes put into it are found and named."""
 
 from __future__ import annotations
 
