@@ -15,7 +15,7 @@ from ..configs.spec import RopeSpec
 from ..errors import RopeConfigError
 from .expected import Described, describe
 
-__all__ = ["LOCAL", "Settings", "Unit", "own_tensors", "units"]
+__all__ = ["LOCAL", "Settings", "Unit", "layers_of", "own_tensors", "units"]
 
 _NAME = re.compile(r"rotary|rope(?!r)", re.IGNORECASE)
 _NOT = re.compile(r"attention|attn|layer|block|model|decoder", re.IGNORECASE)
@@ -167,7 +167,7 @@ def _of_module(path: str, module: nn.Module, settings: Settings) -> Iterator[Uni
     if _OF_PICTURES.search(f"{path} {type(module).__name__}") and "Text" not in type(module).__name__:
         yield Unit(path, module, None, None, "not an embedding of text positions")
         return
-    nested = _layers_of(module)
+    nested = layers_of(module)
     for name in nested:
         described, reason = settings.described(path, name)
         yield Unit(path, module, name, described, reason, by_type=True)
@@ -177,7 +177,7 @@ def _of_module(path: str, module: nn.Module, settings: Settings) -> Iterator[Uni
         yield Unit(path, module, layer_type, described, reason)
 
 
-def _layers_of(module: nn.Module) -> list[str]:
+def layers_of(module: nn.Module) -> list[str]:
     """The layer types that one module holds frequencies for."""
     matches = (_NESTED.fullmatch(name) for name in own_tensors(module))
     names = [match["layer"] for match in matches if match]

@@ -183,7 +183,9 @@ def test_an_image_of_pixtral() -> None:
     module, place, x = load(PIXTRAL), angles.grid(GRID, GRID)[:, 3:20], vectors(17)
     config = PixtralVisionConfig(**SIZES, image_size=GRID * 2, patch_size=2, **theta())
     if hasattr(module, "PixtralRotaryEmbedding"):
-        cos, sin = module.PixtralRotaryEmbedding(config)(x, place[0] * GRID + place[1])
+        # Up to 4.47 the device has to be given.
+        made = module.PixtralRotaryEmbedding(*([config, None] if IS_4X else [config]))
+        cos, sin = made(x, place[0] * GRID + place[1])
     else:
         cos, sin = module.PixtralVisionRotaryEmbedding(config)(x, place.T)
     given = module.apply_rotary_pos_emb(x, x, cos, sin, unsqueeze_dim=0)
