@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
@@ -15,12 +12,11 @@ from typing import NamedTuple
 from rope_compat.api import SHIMS
 from rope_compat.cli.progress import watched
 from rope_compat.cli.source import Found
+from rope_compat.quiet import quiet, reason_of
 from rope_compat.report.words import counted
 from rope_compat.targets.selection import Selection
 
 __all__ = ["Imported", "choose", "import_modules"]
-
-_LONGEST_REASON = 240
 
 
 class Imported(NamedTuple):
@@ -52,7 +48,7 @@ def import_modules(names: Sequence[str], about: str) -> Imported:
     """
     modules: dict[str, ModuleType] = {}
     failed: list[tuple[str, str]] = []
-    with watched(names, f"importing {counted(len(names), 'module')} of {about}") as counting, _quiet():
+    with watched(names, f"importing {counted(len(names), 'module')} of {about}") as counting, quiet():
         for name in counting:
             try:
                 modules[name] = import_module(name)
@@ -62,29 +58,10 @@ def import_modules(names: Sequence[str], about: str) -> Imported:
                 # Also SystemExit: whatever a module does instead of being imported is a finding.
                 if "transformers" not in sys.modules:
                     # The package itself fails, and would for each of its modules.
-                    failed.append(("transformers", _reason(error)))
+                    failed.append(("transformers", reason_of(error)))
                     break
-                failed.append((name, _reason(error)))
+                failed.append((name, reason_of(error)))
     return Imported(modules, tuple(failed))
-
-
-def _reason(error: BaseException) -> str:
-    lines: Iterable[str] = filter(None, map(str.strip, str(error).splitlines()))
-    text = f"{type(error).__name__}: {next(iter(lines), '(no message)')}"
-    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + " ..."
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Nothing that modules print, warn or log while they are imported belongs on the page."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _exists(module: str, package: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a rotary module gives for positions, as phases and amplitudes; a copy is asked, so it stays as it is."""
+"""What a rotary module gives for positions, as phases and amplitudes; asked of a copy."""
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ def construct(directory: str | Path, *, trust_remote_code: bool = False) -> nn.M
         config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
         cls = _class_for(config, place, trust_remote_code=trust_remote_code)
         with torch.no_grad(), torch.device("meta"), real_values():
-            return cls(config).eval()
+            model: nn.Module = cls(config).eval()
+            return model
     except ArgumentError:
         raise
     except Exception as error:  # a constructor of anybody's

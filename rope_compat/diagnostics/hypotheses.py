@@ -133,7 +133,7 @@ def _other_scaling(given: Described, right: Tensor) -> Candidates:
 def _llama3_or_yarn(given: Described) -> Candidates:
     parameters = given.spec.parameters
     if given.spec.rope_type == "llama3":
-        low, high = parameters.get("low_freq_factor"), parameters.get("high_freq_factor")
+        low, high = float(parameters["low_freq_factor"]), float(parameters["high_freq_factor"])
         words = "low_freq_factor and high_freq_factor are interchanged"
         # By the code that all use: by the definition such factors mean nothing.
         swapped, _ = llama3(given.dim, given.theta, float(parameters["factor"]), high, low, given.original)

@@ -8,10 +8,12 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from ..errors import ArgumentError
+from ..environment import detect
+from ..errors import ArgumentError, RopeCompatError
 from ..outcome import Item, Report
 from .attention import judge_attention
 from .constructed import compare_with_constructed
+from .drift import known_drift
 from .modules import Curve, Judge, judge
 from .units import Settings, units
 
@@ -45,7 +47,19 @@ def verify_model(model: nn.Module, *, compare: bool = True) -> tuple[Report, lis
     if any(item.status == "ok" for item in attention):
         items = [item if item not in _provisional(judged) else _made_up_for(item) for item in items]
     curves = [judging.curve for _, judging in judged if judging.curve is not None]
-    return Report(type(model).__name__, (*items, *attention), "verify"), curves
+    return Report(type(model).__name__, (*items, *attention, *_drift(model)), "verify"), curves
+
+
+def _drift(model: nn.Module) -> Iterator[Item]:
+    """What other releases compute from the same config."""
+    version = detect().transformers.version
+    config = getattr(model, "config", None)
+    if version is None or config is None or isinstance(config, dict):
+        return
+    try:
+        yield from known_drift(config, None, version)
+    except RopeCompatError:
+        return  # what is wrong with the config is told by the items of its modules
 
 
 def _attention(

@@ -37,7 +37,8 @@ class Curve:
 
 def wrapped(angles: Tensor) -> Tensor:
     """Angles between -pi and pi."""
-    return torch.remainder(angles + math.pi, 2 * math.pi) - math.pi
+    turned: Tensor = torch.remainder(angles + math.pi, 2 * math.pi) - math.pi
+    return turned
 
 
 def grid(length: int) -> Tensor:
@@ -71,7 +72,7 @@ class Judge:
                     advice_for(cause.fault))  # fmt: skip
 
     def judge(self) -> Iterator[Item]:
-        """Every finding; one ``ok`` item if there is none, ``skipped`` if there is nothing to compare with."""
+        """Every finding; ``ok`` if there is none, ``skipped`` where there is nothing to compare with."""
         broken = list(self._broken())
         if broken:
             yield from broken

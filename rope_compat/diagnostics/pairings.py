@@ -10,8 +10,8 @@ _INTERLEAVED = ("codegen", "cohere", "cohere2", "ernie4_5", "glm", "glm4", "gptj
 #: Those whose heads are paired (0, d / 2), (1, d / 2 + 1), ...; DeepSeek's are sorted into halves before.
 _HALF = (
     "deepseek_v3", "falcon", "gemma", "gemma2", "gemma3", "gpt_neox", "gpt_oss", "granite", "llama",
-    "mistral", "mixtral", "nemotron", "olmo", "persimmon", "phi", "phi3", "qwen2", "qwen2_5_vl", "qwen2_vl", "qwen3",
-    "smollm3", "stablelm", "starcoder2",
+    "mistral", "mixtral", "nemotron", "olmo", "persimmon", "phi", "phi3", "qwen2", "qwen2_5_vl", "qwen2_vl",
+    "qwen3", "smollm3", "stablelm", "starcoder2",
 )  # fmt: skip
 _PAIRINGS = dict.fromkeys(_INTERLEAVED, "interleaved") | dict.fromkeys(_HALF, "half")
 

@@ -15,7 +15,7 @@ from ..configs.spec import RopeSpec
 from ..errors import RopeConfigError
 from .expected import Described, describe
 
-__all__ = ["LOCAL", "Settings", "Unit", "own_tensors", "units"]
+__all__ = ["LOCAL", "Settings", "Unit", "layers_of", "own_tensors", "units"]
 
 _NAME = re.compile(r"rotary|rope(?!r)", re.IGNORECASE)
 _NOT = re.compile(r"attention|attn|layer|block|model|decoder", re.IGNORECASE)
@@ -85,6 +85,8 @@ class Settings:
             if inner is None:
                 break
             chain.append(inner)
+        if parts and parts[-1] in LOCAL:
+            chain.pop()  # it has a copy of the config, with the local theta in place of the other
         for module in reversed(chain):
             config = vars(module).get("config")
             if config is not None and not isinstance(config, dict):
@@ -165,17 +167,17 @@ def _of_module(path: str, module: nn.Module, settings: Settings) -> Iterator[Uni
     if _OF_PICTURES.search(f"{path} {type(module).__name__}") and "Text" not in type(module).__name__:
         yield Unit(path, module, None, None, "not an embedding of text positions")
         return
-    nested = _layers_of(module)
-    for layer_type in nested:
-        described, reason = settings.described(path, layer_type)
-        yield Unit(path, module, layer_type, described, reason, by_type=True)
+    nested = layers_of(module)
+    for name in nested:
+        described, reason = settings.described(path, name)
+        yield Unit(path, module, name, described, reason, by_type=True)
     if not nested:
         layer_type = _layer_type(path, settings)
         described, reason = settings.described(path, layer_type)
         yield Unit(path, module, layer_type, described, reason)
 
 
-def _layers_of(module: nn.Module) -> list[str]:
+def layers_of(module: nn.Module) -> list[str]:
     """The layer types that one module holds frequencies for."""
     matches = (_NESTED.fullmatch(name) for name in own_tensors(module))
     names = [match["layer"] for match in matches if match]

@@ -70,8 +70,9 @@ def test_nothing_is_said_about_a_healthy_model(name: str) -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     report = rope_compat.verify(model)
     assert report.ok, str(report)
-    assert not any(item.fault for item in report), str(report)
-    text = [item for item in report if "visual" not in item.name]
+    found = [item for item in report if item.kind != "known drift"]
+    assert not any(item.fault for item in found), str(report)
+    text = [item for item in found if "visual" not in item.name]
     assert {item.status for item in text} == {"ok"}, str(report)
     assert {item.kind for item in text} == {"rotary embedding", "attention"}
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
@@ -88,7 +89,7 @@ def test_custom_code_is_judged_rightly(name: str, tmp_path: Path) -> None:
     assert any(item.status in ("ok", "note") for item in report if item.kind == "attention"), str(report)
     # Its yarn has no attention factor, nor does its config declare one: told, and not called wrong.
     noted = {"attention-factor"} if name in ("late_stretched", "late_saved") else set()
-    assert {item.fault for item in report if item.fault} == noted
+    assert {item.fault for item in report if item.fault and item.kind != "known drift"} == noted
 
 
 def test_custom_code_whose_frequencies_were_overwritten(tmp_path: Path) -> None:
