@@ -46,6 +46,11 @@ _PARTIAL = (
 )
 _KNOWN: dict[tuple[str, str], str] = {
     ("BambaRotaryEmbedding", "partial"): _PARTIAL,
+    (
+        "LlamaDynamicNTKScalingRotaryEmbedding",
+        "scaling",
+    ): "transformers itself: tables of cos_cached, which "
+    "forward does not use, are divided by the factor (4.38.2)",
     ("RecurrentGemmaRotaryEmbedding", "partial"): _PARTIAL,
     (
         "JetMoeRotaryEmbedding",
