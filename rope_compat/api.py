@@ -37,6 +37,7 @@ from .targets import (
     remote_code,
     rotary_classes,
     transformers,
+    x_transformers,
 )
 from .targets.functions import Options, context_for
 from .targets.selection import Selection
@@ -51,7 +52,16 @@ __all__ = ["Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"]
 #: Rooms of `targets` by the argument of `patch` that turns them off; those of "" are always there, those of
 #: "names" wherever `targets` leaves them.
 _ROOMS: dict[str, tuple[ModuleType, ...]] = {
-    "": (transformers, rotary_classes, gone_classes, attention, remote_code, other_patches, kernelized),
+    "": (
+        transformers,
+        rotary_classes,
+        gone_classes,
+        attention,
+        remote_code,
+        other_patches,
+        kernelized,
+        x_transformers,
+    ),
     "names": (neighbours,),
     "config": (config_files, config_fields, init_functions),
     "load": (loading,),
@@ -289,6 +299,7 @@ def _rules(options: Options) -> list[Rule]:
         *remote_code.rules(options, _engine.adapt_now),
         *other_patches.rules(options, _engine.recheck),
         *kernelized.rules(options),
+        *x_transformers.rules(options),
     ]
     chosen = {shim.name for shim in _shims(options)}
     for room in (*_ROOMS["names"], *_ROOMS["config"], *_ROOMS["load"]):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from . import catalog
 from .patching.edits import Edit, Skip
-from .targets import remote_code, transformers
+from .targets import remote_code, transformers, x_transformers
 from .targets.functions import Options
 from .targets.names import NAMES
 from .targets.restored import has_name
@@ -36,12 +36,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The list of steps, for one environment and one set of options."""
+    """The list of steps, for one environment and one set of options.
+
+    ``transformers`` and ``x_transformers`` are the installed releases, None where there is none.
+    """
 
     transformers: str | None
     options: tuple[tuple[str, str], ...]
     steps: tuple[Step, ...]
     shims: tuple[Shim, ...]
+    x_transformers: str | None = None
 
     @property
     def digest(self) -> str:
@@ -49,13 +53,15 @@ class Plan:
         import hashlib
         import json
 
-        decisive = [self.transformers, self.options, [shim.to_dict() for shim in self.shims]]
+        shims = [shim.to_dict() for shim in self.shims]
+        decisive = [self.transformers, self.x_transformers, self.options, shims]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, object]:
         """The plan as JSON-ready data."""
         return {
             "transformers": self.transformers,
+            "x_transformers": self.x_transformers,
             "options": dict(self.options),
             "digest": self.digest,
             "steps": [asdict(step) for step in self.steps],
@@ -78,7 +84,11 @@ def make_plan(options: Options, shims: Sequence[Shim], edits: Sequence[Edit]) ->
         for edit in edits
     ]
     done = {step.target for step in steps}
+    x_release = x_transformers.release()
     for shim in shims:
+        if shim.package == x_transformers.DISTRIBUTION:
+            steps += _waiting_elsewhere(shim, options, x_release, done)
+            continue
         targets = _missing(shim, options, done) if shim is transformers.FUNCTIONS_RESTORED else shim.targets
         waiting = _waiting(shim, options, done) if targets else ""
         if waiting:
@@ -88,7 +98,18 @@ def make_plan(options: Options, shims: Sequence[Shim], edits: Sequence[Edit]) ->
         ("targets", repr(options.selection)),
         *((name, "off") for name in ("config", "load") if not getattr(options, name)),
     )
-    return Plan(options.release, chosen, tuple(steps), tuple(shims))
+    return Plan(options.release, chosen, tuple(steps), tuple(shims), x_release)
+
+
+def _waiting_elsewhere(shim: Shim, options: Options, release: str | None, done: set[str]) -> list[Step]:
+    """What a shim of another library than transformers will do when its one module is imported."""
+    (target,) = shim.targets
+    module, _, name = target.partition(":")
+    is_done = any(each == target or each.startswith(f"{target}.") for each in done)
+    if release is None or is_done or not options.selection.selects(module, name.partition(".")[0]):
+        return []
+    waiting = _waiting_by_release(shim, release, done)
+    return [Step(target, shim.kind, "on import", shim.name, waiting)] if waiting else []
 
 
 def _missing(shim: Shim, options: Options, done: set[str]) -> tuple[str, ...]:

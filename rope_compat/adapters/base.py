@@ -43,6 +43,7 @@ class Context:
         history: first and last release of each signature that the target had, and the signature.
         removed_in: the first release without it; None where it is still there.
         signature_written_for: the signature that it had in the release `written_for`.
+        library: whose release `release` is, for messages.
     """
 
     target: str
@@ -52,6 +53,7 @@ class Context:
     history: Sequence[tuple[str, str, str]] = ()
     removed_in: str | None = None
     signature_written_for: str | None = None
+    library: str = "transformers"
 
     @property
     def module(self) -> str:
@@ -161,7 +163,8 @@ def misfit(info: AdapterInfo, why: str) -> LayoutError:
 
 
 def _forms(info: AdapterInfo) -> str:
-    where = f"transformers {info.context.release}" if info.context.release else "the installed transformers"
+    library, release = info.context.library, info.context.release
+    where = f"{library} {release}" if release else f"the installed {library}"
     title = f"native form in {where}" if info.native is not None else "form of the restored function"
     if info.context.removed_in is not None:
         title += f", which was removed in {info.context.removed_in}"

@@ -12,7 +12,7 @@ from .names import NAMES, RESTORED_TARGETS
 
 __all__ = ["Selection"]
 
-_PACKAGES = ("transformers", "transformers_modules")
+_PACKAGES = ("transformers", "transformers_modules", "x_transformers")
 
 
 class Selection:
