@@ -43,6 +43,8 @@ def examine(*, deep: bool) -> Examination:
     """
     off = settings.is_off()
     environment = detect()
+    if deep:
+        importing.import_x_transformers(environment)
     found = _functions(environment, deep=deep)
     plan = api.plan()
     return Examination(environment=environment, plan=plan, off=off, deep=deep, functions=found)

@@ -29,11 +29,17 @@ def adapt_apply(
     is_native = _on_batches(shape) if shape.rank == 3 else _on_tables(shape)
 
     def apply_rotary_pos_emb(t: Any, freqs: Any, scale: Any = 1) -> Any:
+        # freqs before t, as the function itself looks at them: so a compiler finds the inputs of its graph.
+        if isinstance(freqs, Tensor) and isinstance(t, Tensor) and is_native(t, freqs, scale):
+            return native(t, freqs, scale)
+        return _rotated(info, rotate_half, t, freqs, scale)
+
+    def from_t(t: Any, freqs: Any, scale: Any = 1) -> Any:
         if isinstance(t, Tensor) and isinstance(freqs, Tensor) and is_native(t, freqs, scale):
             return native(t, freqs, scale)
         return _rotated(info, rotate_half, t, freqs, scale)
 
-    return apply_rotary_pos_emb
+    return from_t if shape.looks_at_t_first else apply_rotary_pos_emb
 
 
 def _on_batches(shape: ApplyShape) -> Callable[[Tensor, Tensor, Any], bool]:
@@ -58,7 +64,8 @@ def _on_tables(shape: ApplyShape) -> Callable[[Tensor, Tensor, Any], bool]:
     )  # fmt: skip
 
     def is_native(t: Tensor, freqs: Tensor, scale: Any) -> bool:
-        rank, length = freqs.dim(), t.shape[-2]
+        rank = freqs.dim()
+        length = t.shape[-2] if t.dim() > 1 else 0
         if not is_partial and freqs.shape[-1] != t.shape[-1]:
             return False
         # To 1.27.11 rows of the scale were not picked: with a cache, its length is not that of t.
@@ -70,9 +77,10 @@ def _on_tables(shape: ApplyShape) -> Callable[[Tensor, Tensor, Any], bool]:
             return True
         if any_rank:
             return rank == 4 or (rank == 3 and (takes_batch or t.dim() == 3 or freqs.shape[0] == 1))
+        if rank != 3 or not takes_batch or (slices_scale and isinstance(scale, Tensor)):
+            return False
         # The others pick rows along the first axis, which is the batch here.
-        whole = freqs.shape[-2] == length and freqs.shape[0] <= length
-        return rank == 3 and takes_batch and whole and not (slices_scale and isinstance(scale, Tensor))
+        return freqs.shape[-2] == length and freqs.shape[0] <= length
 
     return is_native
 

@@ -221,7 +221,10 @@ def _read(info: AdapterInfo, first: Any, second: Any, named: dict[str, Any]) -> 
         if second.is_floating_point() or second.dtype is torch.bool:
             raise no("an offset has to be a tensor of integers")
         return _Call("offset", length=first, offset=second)
-    if not (second is None or _is_device(second)) or ("offset" in named and second not in (None, 0)):
+    # An int may be the index of a device, or an offset; 0 is the same as nothing, whichever it is.
+    is_device = isinstance(second, (torch.device, str)) or ("device" in named and _is_device(second))
+    is_nothing = second is None or (type(second) is int and second == 0)
+    if not (is_nothing or is_device) or ("offset" in named and not is_nothing):
         raise no("a length is followed by a device, or by an offset: an integer tensor [b]")
     return _Call("length", length=first)
 

@@ -78,6 +78,8 @@ class ApplyShape:
         is_partial: channels beyond the width of freqs pass through: from 1.20.0.
         slices_scale: rows of scale are picked as those of freqs: from 1.27.12.
         spreads_scale: scale ``[b, n, d]`` gets an axis for the heads: from 2.11.12.
+        looks_at_t_first: t is touched before freqs, which decides the order of a graph's inputs: to 1.19.1,
+            and from 2.28.11 on, whose decorator looks for a device.
     """
 
     signature: str
@@ -87,6 +89,7 @@ class ApplyShape:
     is_partial: bool
     slices_scale: bool
     spreads_scale: bool
+    looks_at_t_first: bool
 
 
 def read_forward(forward: Any, rotate_half: Any) -> ForwardShape:
@@ -121,15 +124,18 @@ def read_apply(function: Any, forward: ForwardShape) -> ApplyShape:
     names = tuple(code.co_varnames[: code.co_argcount])
     if names != ("t", "freqs", "scale"):
         raise UnknownShapeError(f"it takes ({', '.join(names)}); expected (t, freqs, scale)")
+    is_partial = "rot_dim" in code.co_varnames
+    decorator = getattr(function, "__globals__", {}).get("__name__", "").partition(".")[0]
     rearranged = sum(step.argval == "rearrange" for step in dis.get_instructions(code))
     return ApplyShape(
         signature=_signature(function, first=0),
         rank=3 if forward.is_batched else 2,
         any_rank=_picks_any_rank(code),
         takes_batch=rearranged > 0,
-        is_partial="rot_dim" in code.co_varnames,
+        is_partial=is_partial,
         slices_scale=bool({"isinstance", "is_tensor"} & set(code.co_names)),
         spreads_scale=rearranged > 1,
+        looks_at_t_first=not is_partial or decorator == "torch_einops_utils",
     )
 
 
