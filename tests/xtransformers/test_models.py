@@ -86,7 +86,7 @@ def check_left_padding(xpos: bool) -> None:
 
 
 HAS_CACHE = xt.between("1.21.0")
-HAS_POSITIONS = xt.between("1.42.0")
+HAS_POSITIONS = xt.between("1.42.7")
 HAS_STARTS = xt.between("1.22.8")
 BROKEN = xt.between("1.27.12", "1.27.12")
 BROKEN_XPOS = BROKEN or xt.between("1.25.4", "1.27.5") or xt.between("1.42.21", "1.43.1")
