@@ -125,7 +125,8 @@ def read_apply(function: Any, forward: ForwardShape) -> ApplyShape:
     if names != ("t", "freqs", "scale"):
         raise UnknownShapeError(f"it takes ({', '.join(names)}); expected (t, freqs, scale)")
     is_partial = "rot_dim" in code.co_varnames
-    decorator = getattr(function, "__globals__", {}).get("__name__", "").partition(".")[0]
+    home = getattr(function, "__globals__", {}).get("__name__", "")
+    has_own_decorator = hasattr(function, "__wrapped__") and not home.startswith("torch.")
     rearranged = sum(step.argval == "rearrange" for step in dis.get_instructions(code))
     return ApplyShape(
         signature=_signature(function, first=0),
@@ -135,7 +136,7 @@ def read_apply(function: Any, forward: ForwardShape) -> ApplyShape:
         is_partial=is_partial,
         slices_scale=bool({"isinstance", "is_tensor"} & set(code.co_names)),
         spreads_scale=rearranged > 1,
-        looks_at_t_first=not is_partial or decorator == "torch_einops_utils",
+        looks_at_t_first=not is_partial or has_own_decorator,
     )
 
 
