@@ -39,6 +39,7 @@ from .targets import (
     remote_code,
     rotary_classes,
     transformers,
+    x_transformers,
 )
 from .targets.functions import Options, context_for
 from .targets.selection import Selection
@@ -62,6 +63,7 @@ _ROOMS: dict[str, tuple[ModuleType, ...]] = {
         other_patches,
         kernelized,
         llms_from_scratch,
+        x_transformers,
     ),
     "names": (neighbours,),
     "config": (config_files, config_fields, init_functions),
@@ -299,7 +301,8 @@ def _installed(problem: OnProblem) -> str | None:
         from .environment import detect, warn_about
 
         environment = detect()
-        if not environment.transformers.present and _has_other_packages():
+        is_known = environment.transformers.present or environment.x_transformers.present
+        if not is_known and _has_other_packages():
             return None
         warn_about(environment, problem)
         return environment.transformers.version
@@ -312,7 +315,8 @@ def _has_other_packages() -> bool:
     """Whether another package with targets is installed: then nobody has to have transformers."""
     from importlib.util import find_spec
 
-    return any(find_spec(shim.package) is not None for shim in SHIMS if shim.package != "transformers")
+    others = {shim.targets[0].partition(".")[0] for shim in SHIMS if shim.package != "transformers"}
+    return any(find_spec(name) is not None for name in others)
 
 
 def _look_closely(module: ModuleType, fresh: list[str]) -> None:
@@ -339,6 +343,7 @@ def _rules(options: Options) -> list[Rule]:
         *other_patches.rules(options, _engine.recheck),
         *kernelized.rules(options),
         *llms_from_scratch.rules(options),
+        *x_transformers.rules(options),
     ]
     for room in (*_ROOMS["names"], *_ROOMS["config"], *_ROOMS["load"]):
         found += [rule for rule in room.rules(options) if rule.name in chosen]

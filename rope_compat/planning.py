@@ -9,7 +9,7 @@ from typing import Literal
 
 from . import catalog
 from .patching.edits import Edit, Skip
-from .targets import remote_code, transformers
+from .targets import remote_code, transformers, x_transformers
 from .targets.functions import Options
 from .targets.names import NAMES
 from .targets.restored import has_name
@@ -36,12 +36,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The list of steps, for one environment and one set of options."""
+    """The list of steps, for one environment and one set of options.
+
+    ``transformers`` and ``x_transformers`` are the installed releases, None where there is none.
+    """
 
     transformers: str | None
     options: tuple[tuple[str, str], ...]
     steps: tuple[Step, ...]
     shims: tuple[Shim, ...]
+    x_transformers: str | None = None
 
     @property
     def digest(self) -> str:
@@ -49,13 +53,15 @@ class Plan:
         import hashlib
         import json
 
-        decisive = [self.transformers, self.options, [shim.to_dict() for shim in self.shims]]
+        shims = [shim.to_dict() for shim in self.shims]
+        decisive = [self.transformers, self.x_transformers, self.options, shims]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, object]:
         """The plan as JSON-ready data."""
         return {
             "transformers": self.transformers,
+            "x_transformers": self.x_transformers,
             "options": dict(self.options),
             "digest": self.digest,
             "steps": [asdict(step) for step in self.steps],
@@ -90,7 +96,7 @@ def make_plan(options: Options, shims: Sequence[Shim], edits: Sequence[Edit]) ->
         *((("strict", "on"),) if options.strict else ()),
         *((("numbers", options.numbers),) if options.numbers != "installed" else ()),
     )
-    return Plan(options.release, chosen, tuple(steps), tuple(shims))
+    return Plan(options.release, chosen, tuple(steps), tuple(shims), x_transformers.release())
 
 
 def _missing(shim: Shim, options: Options, done: set[str]) -> tuple[str, ...]:
@@ -115,7 +121,7 @@ def _waiting_by_release(shim: Shim, release: str, done: set[str]) -> str:
 
     if done.intersection(shim.targets):
         return ""
-    module = shim.targets[0].partition(":")[0]
+    module = shim.targets[0].partition(":")[0].removesuffix(".*")
     try:
         here = Version(Version(release).base_version)
     except InvalidVersion:
@@ -127,20 +133,15 @@ def _waiting_by_release(shim: Shim, release: str, done: set[str]) -> str:
 
 def _waiting_elsewhere(shim: Shim, options: Options, done: set[str]) -> str:
     """What a shim for another package will do, where the package is installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    from packaging.version import InvalidVersion, Version
-
-    pattern, _, name = shim.targets[0].partition(":")
-    is_done = any(fnmatchcase(target, shim.targets[0]) for target in done)
-    if is_done or not options.selection.selects(pattern.replace("*", ""), name):
+    target = shim.targets[0]
+    module, _, name = target.partition(":")
+    is_done = any(fnmatchcase(each, target) or each.startswith(f"{target}.") for each in done)
+    if is_done or not options.selection.selects(module.replace("*", ""), name.partition(".")[0]):
         return ""
-    try:
-        here = Version(version(shim.package))
-    except (PackageNotFoundError, InvalidVersion):
-        return ""
-    is_due = Version(shim.since) <= here and (shim.until is None or here <= Version(shim.until))
-    return "when a module that defines it is imported" if is_due else ""
+    from .environment.packages import read_package
+
+    found = read_package(shim.package, module.partition(".")[0])
+    return _waiting_by_release(shim, found.version, done) if found.version is not None else ""
 
 
 def _waiting(shim: Shim, options: Options, done: set[str]) -> str:

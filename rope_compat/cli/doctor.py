@@ -58,6 +58,8 @@ def examine(*, deep: bool, model: Path | None = None) -> Examination:
     config = None if model is None else _read_config(model)
     off = settings.is_off()
     environment = detect()
+    if deep:
+        importing.import_x_transformers(environment)
     found = _functions(environment, deep=deep)
     plan = api.plan()
     drift = None if config is None else _drift(str(model), config, environment)

@@ -12,11 +12,13 @@ from typing import NamedTuple
 from rope_compat.api import SHIMS
 from rope_compat.cli.progress import watched
 from rope_compat.cli.source import Found
+from rope_compat.environment.model import Environment
 from rope_compat.quiet import quiet, reason_of
 from rope_compat.report.words import counted
 from rope_compat.targets.selection import Selection
+from rope_compat.targets.x_transformers import MODULE as X_TRANSFORMERS
 
-__all__ = ["Imported", "choose", "import_modules"]
+__all__ = ["Imported", "choose", "import_modules", "import_x_transformers"]
 
 
 class Imported(NamedTuple):
@@ -62,6 +64,13 @@ def import_modules(names: Sequence[str], about: str) -> Imported:
                     break
                 failed.append((name, reason_of(error)))
     return Imported(modules, tuple(failed))
+
+
+def import_x_transformers(environment: Environment) -> None:
+    """Import the one module of x-transformers that has targets, where it is installed."""
+    found = environment.x_transformers
+    if found.present:
+        import_modules([X_TRANSFORMERS], about=f"x-transformers {found.version}")
 
 
 def _exists(module: str, package: str) -> bool:

@@ -57,6 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _import(targets: list[str] | None) -> None:
     environment = detect()
+    importing.import_x_transformers(environment)
+    if environment.x_transformers.present and not environment.transformers.present:
+        return
     fatal = [problem for problem in environment.problems if problem.severity == "fatal"]
     location = environment.transformers.location
     if location is None or any(problem.code != "too-old" for problem in fatal):

@@ -39,7 +39,8 @@ def detect() -> Environment:
 
     The verdict is ``"supported"`` (a release that rope_compat knows), ``"untested"`` (newer than any it
     knows, withdrawn, or a pre-release), ``"development"`` (a development build) or ``"unsupported"``
-    (missing, broken, or older than 4.36). Nothing is imported and nothing is kept: a second call looks again.
+    (missing, broken, or older than 4.36). Where x-transformers is there and transformers is not, that is
+    ``"supported"`` as well. Nothing is imported and nothing is kept: a second call looks again.
     """
     transformers = read_package("transformers", "transformers")
     torch = read_package("torch", "torch")
@@ -47,7 +48,9 @@ def detect() -> Environment:
     kernels = read_package("kernels", "kernels")
     flash_attn = read_package("flash-attn", "flash_attn")
     python = platform.python_version()
-    verdict, problems = judge(transformers, (torch, accelerate, kernels), python.rstrip("+"))
+    x_transformers = read_package("x-transformers", "x_transformers")
+    peers = (torch, accelerate, kernels, x_transformers)
+    verdict, problems = judge(transformers, peers, python.rstrip("+"))
     return Environment(
         python=python,
         transformers=transformers,
@@ -57,4 +60,5 @@ def detect() -> Environment:
         flash_attn=flash_attn,
         verdict=verdict,
         problems=problems,
+        x_transformers=x_transformers,
     )

@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from rope_compat import catalog
 from rope_compat.environment.known import KNOWN_BAD
+from rope_compat.environment.known_x_transformers import X_TRANSFORMERS_BAD, X_TRANSFORMERS_OLDEST
 from rope_compat.environment.model import PackageInfo, Problem, Severity, Verdict
 from rope_compat.environment.versions import parse_version, same_version
 
@@ -21,10 +22,15 @@ def judge(
 ) -> tuple[Verdict, tuple[Problem, ...]]:
     """The verdict on an installation and its problems, the gravest first.
 
-    ``peers`` are torch, accelerate and kernels; ``python`` is the interpreter's version. Nothing is looked
-    up, so that any installation can be judged, not only the one at hand.
+    ``peers`` are torch, accelerate, kernels and x-transformers; ``python`` is the interpreter's version.
+    Nothing is looked up, so that any installation can be judged, not only the one at hand.
     """
     verdict, standing = _standing(transformers)
+    other = next((peer for peer in peers if peer.name == "x-transformers" and peer.present), None)
+    if other is not None:
+        if [problem.code for problem in standing] == ["missing"]:
+            verdict, standing = "supported", [_alone(other)]
+        standing += _x_transformers(other)
     problems = [*standing, *_metadata_problems(transformers)]
     if transformers.present:
         problems += [*_known_bad(transformers, python), *_peer_problems(transformers, peers)]
@@ -79,6 +85,26 @@ def _absent(found: PackageInfo, remedy: str) -> Problem:
         message = f"transformers is not installed: {found.location} is a directory without __init__.py"
         return Problem("broken-install", "fatal", message, f"remove that directory and {remedy}")
     return Problem("missing", "fatal", "transformers is not installed", remedy)
+
+
+def _alone(other: PackageInfo) -> Problem:
+    message = f"transformers is not installed; {other.name} {other.version} is, and is adapted"
+    return Problem("without-transformers", "note", message, "nothing to do, unless models of it are to run")
+
+
+def _x_transformers(found: PackageInfo) -> list[Problem]:
+    version = parse_version(found.version) if found.version is not None else None
+    if version is None:
+        return []
+    if version < Version(X_TRANSFORMERS_OLDEST):
+        oldest = X_TRANSFORMERS_OLDEST
+        message = f"x-transformers {version} is too old: rope_compat works with {oldest} and later"
+        return [Problem("x-transformers-too-old", "note", message, f'pip install "x-transformers>={oldest}"')]
+    return [
+        Problem(fact.code, fact.severity, f"x-transformers {version}: {fact.message}", fact.remedy)
+        for fact in X_TRANSFORMERS_BAD
+        if _within(version, fact.releases)
+    ]
 
 
 def _unreadable(found: PackageInfo, remedy: str) -> Problem:

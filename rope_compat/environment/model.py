@@ -96,17 +96,20 @@ class Environment:
     flash_attn: PackageInfo
     verdict: Verdict
     problems: tuple[Problem, ...]
+    x_transformers: PackageInfo = PackageInfo("x-transformers", present=False)
 
     @property
     def packages(self) -> tuple[PackageInfo, ...]:
-        """All packages, transformers first."""
-        return (self.transformers, self.torch, self.accelerate, self.kernels, self.flash_attn)
+        """All packages, transformers first; x-transformers, which few have beside it, where it is there."""
+        found = (self.transformers, self.torch, self.accelerate, self.kernels, self.flash_attn)
+        return (*found, self.x_transformers) if self.x_transformers.present else found
 
     def to_dict(self) -> dict[str, object]:
         """All of it as dicts, lists, strings, booleans and None, for JSON."""
         found = asdict(self)
         found["problems"] = list(found["problems"])
-        for package in self.packages:
-            key = package.name.replace("-", "_")
-            found[key]["other_metadata_versions"] = list(package.other_metadata_versions)
+        for key in found:
+            package = getattr(self, key)
+            if isinstance(package, PackageInfo):
+                found[key]["other_metadata_versions"] = list(package.other_metadata_versions)
         return found

@@ -23,6 +23,8 @@ def _verdict(found: Examination) -> tuple[str, Tone]:
     if fatal:
         return f"NOT WORKING: {fatal[0].message}.", "bad"
     name = f"transformers {environment.transformers.version}"
+    if not environment.transformers.present:
+        name = f"x-transformers {environment.x_transformers.version}"
     warnings = [problem for problem in environment.problems if problem.severity == "warning"]
     if environment.verdict == "development":
         words = f"DEVELOPMENT BUILD: {name} is no release{_source(found)}. {_functions(found)}"

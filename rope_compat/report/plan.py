@@ -18,7 +18,10 @@ def page(plan: Plan) -> Page:
         return Page("rope_compat does nothing here: ROPE_COMPAT=off.", (), "warn")
     options = "; ".join(f"{name} {value}" for name, value in plan.options if value)
     skipped = unexpected(plan)
-    headline = f"Plan {plan.digest} for transformers {plan.transformers or '(not installed)'}; {options}"
+    headline = f"Plan {plan.digest} for transformers {plan.transformers or '(not installed)'}"
+    if plan.x_transformers is not None:
+        headline += f" and x-transformers {plan.x_transformers}"
+    headline += f"; {options}"
     if skipped:
         headline += f"; {len(skipped)} left alone, marked with !"
     busy = [shim for shim in plan.shims if any(step.shim == shim.name for step in plan.steps)]
@@ -40,7 +43,8 @@ def unexpected(plan: Plan) -> list[Step]:
 
 def period(shim: Shim) -> str:
     """The releases on which a shim has something to do."""
-    return f"{shim.since} to {shim.until}" if shim.until else f"since {shim.since}"
+    when = f"{shim.since} to {shim.until}" if shim.until else f"since {shim.since}"
+    return when if shim.package == "transformers" else f"{shim.package} {when}"
 
 
 def _title(shim: Shim) -> str:

@@ -15,6 +15,7 @@ __all__ = ["Selection"]
 _PACKAGES = (
     "transformers",
     "transformers_modules",
+    "x_transformers",
     *{module.partition(".")[0]: None for module, _ in ELSEWHERE},
 )
 

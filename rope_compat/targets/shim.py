@@ -19,12 +19,12 @@ class Shim:
             (modules that the import system does not see are handed to the other shims).
         targets: what it covers, as ``module:name`` patterns.
         why: what breaks without it.
-        since: first release on which it has something to do.
+        since: first release of `package` on which it has something to do.
         until: last release on which it has, None while there is no end in sight.
         upstream: where upstream changed.
         helps: whose code it helps.
         note: what it cannot do, shown in plans and status.
-        package: whose releases `since` and `until` are.
+        package: the distribution whose releases `since` and `until` are.
     """
 
     name: str

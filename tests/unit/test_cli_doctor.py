@@ -214,7 +214,7 @@ def test_json_of_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
     assert document["verdict"] == found.verdict
     assert document["environment"]["transformers"]["version"] == found.transformers.version
     assert set(document["environment"]) == {
-        "python", "transformers", "torch", "accelerate", "kernels", "flash_attn"
+        "python", "transformers", "torch", "accelerate", "kernels", "flash_attn", "x_transformers"
     }  # fmt: skip
     for problem in document["problems"]:
         assert set(problem) == {"code", "severity", "message", "remedy"}
