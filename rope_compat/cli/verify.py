@@ -57,9 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_installation() -> Report:
-    from rope_compat.diagnostics.verify import verify
+    from rope_compat.cli.progress import watched
+    from rope_compat.diagnostics.installation import verify_installation
 
-    return verify()
+    return verify_installation(progress=watched)
 
 
 def _of_model(arguments: argparse.Namespace) -> Report:

@@ -92,7 +92,8 @@ def convert_rope_params_to_dict(
 def standardize_rope_params(self: Any) -> None:
     """Complete ``self.rope_parameters``: a type for each layer type, and what the type needs."""
     stored = plain_fields(self)
-    given = stored.get("rope_parameters") or {}
+    # Classes of 4.x keep what they were given as rope_scaling.
+    given = stored.get("rope_parameters") or stored.get("rope_scaling") or {}
     known = {key: stored.get(key) for key in ("rope_theta", "partial_rotary_factor")}
     if not given and known["rope_theta"] is None:
         return

@@ -46,7 +46,8 @@ def grid(length: int) -> Tensor:
     last = max(min(length, _FARTHEST) - 1, 1)
     far = torch.logspace(0, math.log2(last), max(int(8 * math.log2(last)), 2), base=2.0, dtype=torch.float64)
     near = torch.arange(min(17, last + 1))
-    return torch.unique(torch.cat((near, far.round().long().clamp(max=last))))
+    found: Tensor = torch.unique(torch.cat((near, far.round().long().clamp(max=last))))
+    return found
 
 
 class Judge:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from ..errors import ArgumentError
 from ..outcome import Report
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .installation import Progress
 
 __all__ = ["verify"]
 
 
-def verify(model: Any = None, **options: Any) -> Report:
+def verify(
+    model: nn.Module | None = None,
+    *,
+    modules: str | Iterable[str] | None = None,
+    progress: Progress | None = None,
+) -> Report:
     """Hold rotary numbers against the exact ones.
 
     Without a model, every rotary function and class of the installed transformers, see
@@ -19,20 +31,23 @@ def verify(model: Any = None, **options: Any) -> Report:
 
     Args:
         model: a transformers model, native or of custom code, or a module that holds some.
-        options: for `verify_installation`, without a model.
+        modules: without a model, names or patterns of modules to look at (``*.modeling_qwen*``); all if None.
+        progress: without a model, shows how far it is; see `verify_installation`.
 
     Returns:
         The report. Of an item that is wrong `fault` is one of the codes that docs/verify.md explains,
         `max_error` is in radians of phase, and `position` is where it is reached first.
 
     Raises:
-        ArgumentError: `model` is not a module with a rotary embedding or a config.
+        ArgumentError: `model` is not a module, or `modules` matches none.
+        IncompatibleVersionError: without a model, transformers is not installed.
     """
     if model is None:
         from .installation import verify_installation
 
-        report: Report = verify_installation(**options)
-        return report
+        return verify_installation(modules=modules, progress=progress)
+    if modules is not None or progress is not None:
+        raise ArgumentError("modules and progress are for the installation: leave them out with a model")
     from .model import verify_model
 
-    return verify_model(model, **options)[0]
+    return verify_model(model)[0]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from support.installed import has_module
+from packaging.version import Version
+from support.installed import RELEASE, has_module
 from support.once import once
 from torch import Tensor
 
@@ -79,7 +80,10 @@ CASES = {
 
 def existing(name: str) -> Any:
     there = has_module(f"transformers.models.{name}")
-    return pytest.param(name, marks=pytest.mark.only(there, reason="this release lacks the model"))
+    if name == "gpt_neox":
+        # Up to 4.44 its function is given tables, which the one here does not pick rows of.
+        there = there and Version(RELEASE) >= Version("4.45.0")
+    return pytest.param(name, marks=pytest.mark.only(there, reason="this release lacks the model, or rows"))
 
 
 @pytest.mark.parametrize("name", [existing(name) for name in CASES])

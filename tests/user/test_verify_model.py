@@ -86,7 +86,9 @@ def test_custom_code_is_judged_rightly(name: str, tmp_path: Path) -> None:
     report = rope_compat.verify(model)
     patch.undo()
     assert report.ok, str(report)
-    assert any(item.status in ("ok", "note") for item in report if item.kind == "attention"), str(report)
+    attention = {item.status for item in report if item.kind == "attention"}
+    # Its config has its rotary fields in a dictionary of its own: nothing to hold attention against.
+    assert attention == {"skipped"} if name.startswith("intern1") else attention & {"ok", "note"}, str(report)
     # Its yarn has no attention factor, nor does its config declare one: told, and not called wrong.
     noted = {"attention-factor"} if name in ("late_stretched", "late_saved") else set()
     assert {item.fault for item in report if item.fault and item.kind != "known drift"} == noted
