@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..rotary_classes.shape import native_of, parameters
-from .units import Unit, real
+from .units import Unit, gives_sin_first, real
 
 __all__ = ["Answer", "Asker", "answer_of"]
 
@@ -127,4 +127,7 @@ class Asker:
             if described is not None and "mrope_section" in described.spec.parameters:
                 rows = rows.expand(3, 1, -1)
             more = {"layer_type": self._unit.layer_type} if self._unit.by_type else {}
-            return answer_of(self._module(x, rows, **more), len(positions), pairs)
+            result = self._module(x, rows, **more)
+            if isinstance(result, tuple) and gives_sin_first(type(self._module)):
+                result = result[::-1]
+            return answer_of(result, len(positions), pairs)

@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from ..configs.reading import plain_fields
-from .units import Unit, real
+from .units import Unit, gives_sin_first, real
 
 __all__ = ["LENGTH", "Caught", "Run", "permuted", "run"]
 
@@ -194,7 +194,8 @@ def _no_rotation(module: nn.Module, args: Any, output: Any) -> Any:
     if isinstance(output, Tensor) and output.is_complex():
         return torch.ones_like(output)
     if isinstance(output, tuple) and len(output) == 2 and all(isinstance(x, Tensor) for x in output):
-        return torch.ones_like(output[0]), torch.zeros_like(output[1])
+        still = torch.ones_like(output[0]), torch.zeros_like(output[1])
+        return still[::-1] if gives_sin_first(type(module)) else still
     return output
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from ..configs.names import FULL, SLIDING
 from ..configs.spec import RopeSpec
 from ..errors import RopeConfigError
+from ..rotary_classes.shape import native_of, parameters
 from .expected import Described, describe
 
-__all__ = ["LOCAL", "Settings", "Unit", "layers_of", "own_tensors", "units"]
+__all__ = ["LOCAL", "Settings", "Unit", "gives_sin_first", "layers_of", "own_tensors", "units"]
 
 _NAME = re.compile(r"rotary|rope(?!r)", re.IGNORECASE)
 _NOT = re.compile(r"attention|attn|layer|block|model|decoder", re.IGNORECASE)
@@ -24,9 +26,9 @@ _TENSORS = re.compile(
 )
 _NESTED = re.compile(r"(?P<layer>\w+?)_inv_freq$")
 _OF_PICTURES = re.compile(r"vision|visual|image|audio|speech|2d", re.IGNORECASE)
-#: The second module of Gemma 3 and 3n up to 4.57, and of ModernBERT's decoder.
 #: Models whose configs have no theta: `create_sinusoidal_positions` of their modeling files has it.
 _FIXED_THETA = {"gptj": 10000.0, "codegen": 10000.0}
+#: The second module of Gemma 3 and 3n up to 4.57, and of ModernBERT's decoder.
 LOCAL = ("rotary_emb_local", "local_rotary_emb")
 
 
@@ -202,3 +204,13 @@ def real(value: Tensor) -> Tensor:
     if value.is_complex():
         return value.detach().to("cpu", torch.complex128)
     return value.detach().to("cpu", torch.float64)
+
+
+def gives_sin_first(cls: type[nn.Module]) -> bool:
+    """Whether a rotary class gives sin and cos: the function beside it takes ``(tensor, sin, cos)``.
+
+    GPT-J and CodeGen, which have rotary classes from 5.24.0 on.
+    """
+    function = vars(sys.modules.get(cls.__module__, object)).get("apply_rotary_pos_emb")
+    names = parameters(native_of(function)) if callable(function) else ()
+    return {"sin", "cos"} <= set(names) and names.index("sin") < names.index("cos")

