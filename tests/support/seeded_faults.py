@@ -300,7 +300,20 @@ def _with(name: str, change: Callable[[list[float]], list[float]]) -> Plant:
     return plant
 
 
-_MOST = ("llama", "mistral", "qwen2", "phi", "gpt_neox", "falcon", "cohere", "glm", "gemma2", "stablelm")
+_MOST = (
+    "llama",
+    "mistral",
+    "mixtral",
+    "qwen2",
+    "phi",
+    "gpt_neox",
+    "falcon",
+    "cohere",
+    "glm",
+    "gemma2",
+    "stablelm",
+    "persimmon",
+)
 _SOME = ("llama", "gpt_neox", "cohere")
 _HALF_APPLIED = ("llama", "mistral", "qwen2", "phi", "gemma2", "stablelm")
 
