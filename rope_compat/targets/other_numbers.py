@@ -338,10 +338,14 @@ def _rotary_classes(module: ModuleType) -> Iterator[tuple[str, Any]]:
 
 
 def _names_of(cls: Any, method: str) -> tuple[str, ...]:
-    """The names that a class's own method mentions, past what stands in its place."""
+    """The names that a class's own method mentions, past decorators and what stands in its place.
+
+    ``deprecate_kwarg`` decorates constructors in the releases before 5.19.0, which takes their device away.
+    """
+    from ..adapters.signature import code_of
     from ..rotary_classes.shape import native_of
 
     held = vars(cls).get(method)
-    code = getattr(native_of(held), "__code__", None) if held is not None else None
+    code = code_of(native_of(held)) if held is not None else None
     names: tuple[str, ...] = getattr(code, "co_names", ())
     return names
