@@ -54,6 +54,7 @@ def rope(theta: float = THETA, scaling: str = "", **more: Any) -> dict[str, Any]
         inner["type"] = inner["rope_type"]
         if Version("4.43.0") > HERE:
             inner.pop("rope_type")
+            inner["type"] = {"longrope": "su"}.get(inner["type"], inner["type"])
     return {"rope_theta": theta, "rope_scaling": inner or None, **more}
 
 
@@ -81,7 +82,8 @@ def _causal(folder: str, stem: str, **options: Any) -> Callable[[], Any]:
 
 
 _DEEPSEEK = {
-    "q_lora_rank": None,
+    # To 4.52 q always has a latent.
+    "q_lora_rank": None if Version("4.53.0") <= HERE else 16,
     "kv_lora_rank": 16,
     "qk_rope_head_dim": 8,
     "qk_nope_head_dim": 8,
