@@ -58,7 +58,7 @@ _BY_MODEL: dict[str, Convention] = {
     **dict.fromkeys(("cohere", "cohere2", "cohere2_moe", "efficientloftr", "lightglue"), _PAIRS),
     **dict.fromkeys(("blt", "ernie4_5_vl_moe", "musicflamingo", "inkling2"), _PAIRS),
     **dict.fromkeys(("edgetam_video", "sam2_video", "sam3", "sam3_tracker_video"), _PAIRS),
-    **dict.fromkeys(("ernie4_5", "ernie4_5_moe", "glm", "glm4", "helium"), _WIDENED),
+    **dict.fromkeys(("ernie4_5", "ernie4_5_moe", "glm", "glm4", "helium", "hy_v4_vl"), _WIDENED),
     **dict.fromkeys(("moonshine", "moonshine_streaming", "pe_audio", "pe_audio_video", "pe_video"), _WIDENED),
 }
 
