@@ -12,6 +12,7 @@ from ..attention.owner import layer_type_of
 from ..errors import RopeConfigError
 from ..outcome import Item
 from ..ownership import is_custom
+from ..quiet import reason_of
 from ..rotary import exact
 from .expected import Described, Expected
 from .hypotheses import Cause, advice_for
@@ -40,7 +41,7 @@ def judge_attention(model: nn.Module, settings: Settings, units: list[Unit]) -> 
     try:
         plain = run(model, None)
     except Exception as error:
-        yield Item(name, "attention", "skipped", f"the model could not be run: {_line(error)}")
+        yield Item(name, "attention", "skipped", f"the model could not be run: {reason_of(error)}")
         return
     layers = list(_layers(model, settings, plain))
     if not layers:
@@ -65,10 +66,6 @@ def judge_attention(model: nn.Module, settings: Settings, units: list[Unit]) -> 
 
 def _is_still(layer: _Layer, plain: Run) -> bool:
     return not _turns(plain.caught[layer.path], _tolerance(layer, plain.dtype))
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _attempt(model: nn.Module, identity: tuple[Unit, ...], plain: Run) -> Run | None:
@@ -111,7 +108,7 @@ def _moved(model: nn.Module, layers: list[_Layer], plain: Run) -> tuple[Run | No
     try:
         return run(model, positions, earlier=plain), ""
     except Exception as error:
-        return None, _line(error)
+        return None, reason_of(error)
 
 
 def _judge(layer: _Layer, plain: Run, base: Run | None, moved: Run | None, reason: str) -> Iterator[Item]:

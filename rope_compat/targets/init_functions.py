@@ -23,7 +23,7 @@ from .init_names import (
     UPDATE_NAME,
     UTILS,
 )
-from .rule import ModuleRule
+from .rule import ModuleRule, is_modeling
 from .shim import Shim
 
 __all__ = ["ADDED", "SHIMS", "rules"]
@@ -187,12 +187,8 @@ def _is_utils(module_name: str) -> bool:
     return module_name == UTILS
 
 
-def _is_modeling(module_name: str) -> bool:
+def _is_modeling_utils(module_name: str) -> bool:
     return module_name == MODELING
-
-
-def _is_a_model(module_name: str) -> bool:
-    return module_name.startswith("transformers.models.") and ".modeling_" in module_name
 
 
 def rules(options: Options) -> list[Rule]:
@@ -200,12 +196,12 @@ def rules(options: Options) -> list[Rule]:
     return [
         _rule(FUNCTIONS, _is_utils, lambda edits: edits.functions, options),
         _rule(DEFAULT, _is_utils, lambda edits: edits.default, options),
-        _rule(NATIVE_TABLE, _is_modeling, lambda edits: edits.native_table, options),
+        _rule(NATIVE_TABLE, _is_modeling_utils, lambda edits: edits.native_table, options),
         _rule(UPDATE, _is_utils, lambda edits: edits.update, options),
         _rule(UPDATE_EARLY, _is_utils, lambda edits: edits.update_early, options),
         _rule(PARAMETERS_EARLY, _is_utils, lambda edits: edits.parameters_early, options),
         _rule(PROPORTIONAL_EARLY, _is_utils, lambda edits: edits.proportional_early, options),
         _rule(VALIDATION, _is_utils, lambda edits: edits.validation, options),
-        _rule(OF_CLASSES_EARLY, _is_a_model, lambda edits: edits.of_classes_early, options),
-        _rule(CUSTOM_ROTARY, _is_modeling, lambda edits: edits.custom_rotary, options),
+        _rule(OF_CLASSES_EARLY, is_modeling, lambda edits: edits.of_classes_early, options),
+        _rule(CUSTOM_ROTARY, _is_modeling_utils, lambda edits: edits.custom_rotary, options),
     ]
