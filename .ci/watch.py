@@ -12,14 +12,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rope_compat._cli import progress_bytes
+from rope_compat._report import changes as pages
+from rope_compat._report.text import page_text
 from rope_compat.catalog import store
 from rope_compat.catalog.compare import compare, side_at, side_of
 from rope_compat.catalog.differences import Change, Side
 from rope_compat.catalog.update import update
-from rope_compat.cli import progress_bytes
 from rope_compat.errors import RopeCompatError
-from rope_compat.report import changes as pages
-from rope_compat.report.text import page_text
 
 #: These say nothing of what callers can do.
 _HARMLESS = frozenset({"object added", "decorators changed", "condition changed"})

@@ -91,7 +91,7 @@ def timed(function):
     return wrapper
 if PATCH:
     rope_compat.patch(on_problem="ignore")
-    from rope_compat.api import _engine
+    from rope_compat._api import _engine
     _engine._hook._wants = timed(_engine._hook._wants)
     _engine._hook._ready = timed(_engine._hook._ready)
 begin, cpu = time.perf_counter(), time.process_time()

@@ -13,10 +13,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from rope_compat import catalog
+from rope_compat._cli.main import main as rope_compat
 from rope_compat.catalog.compare import compare, side_at
 from rope_compat.catalog.differences import BREAKING, Change
 from rope_compat.catalog.store import catalog as opened
-from rope_compat.cli.main import main as rope_compat
 
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "api-history.md"

@@ -12,15 +12,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._api import Patch, adapt, patch, patched, plan, status, unpatch
 from ._version import __version__
-from .api import Patch, adapt, patch, patched, plan, status, unpatch
 
 if TYPE_CHECKING:
     from . import functional, strict
+    from ._adapters.loading.repair import repair
+    from ._environment import Environment, detect, require
+    from ._identify.identify import Identity, identify
+    from ._outcome import Item, Report
+    from ._plan import Plan, Step
+    from ._status import Status
+    from ._verify.verify import verify
     from .configs import RopeSpec, rope_specs
-    from .diagnostics.identify import Identity, identify
-    from .diagnostics.verify import verify
-    from .environment import Environment, detect, require
     from .errors import (
         ArgumentError,
         CallFormError,
@@ -42,10 +46,6 @@ if TYPE_CHECKING:
         SignatureDriftWarning,
         SkippedTargetWarning,
     )
-    from .loading.repair import repair
-    from .outcome import Item, Report
-    from .planning import Plan, Step
-    from .state import Status
 
 __all__ = [
     "ArgumentError",
@@ -95,14 +95,14 @@ __all__ = [
 
 _HOMES = {
     "configs": ("RopeSpec", "rope_specs"),
-    "diagnostics.identify": ("Identity", "identify"),
-    "diagnostics.verify": ("verify",),
-    "environment": ("Environment", "detect", "require"),
+    "_identify.identify": ("Identity", "identify"),
+    "_verify.verify": ("verify",),
+    "_environment": ("Environment", "detect", "require"),
     "errors": tuple(name for name in __all__ if name.endswith(("Error", "Warning"))),
-    "loading.repair": ("repair",),
-    "outcome": ("Item", "Report"),
-    "planning": ("Plan", "Step"),
-    "state": ("Status",),
+    "_adapters.loading.repair": ("repair",),
+    "_outcome": ("Item", "Report"),
+    "_plan": ("Plan", "Step"),
+    "_status": ("Status",),
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .adapters.explicit import make
+from ._adapters.functions.explicit import make
 
 __all__ = [
     "apply_multimodal_rotary_pos_emb",

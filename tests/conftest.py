@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import rope_compat
-from rope_compat.api import _engine
+from rope_compat._api import _engine
 
 
 @pytest.fixture(autouse=True)

@@ -9,19 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rope_compat.configs.names import LegacyNames
+    from rope_compat._facts.config_fields import LegacyNames
     from rope_compat.configs.nested import rope_specs
     from rope_compat.configs.spec import RopeSpec
 
 __all__ = ["LegacyNames", "RopeSpec", "rope_specs"]
 
-_HOMES = {"LegacyNames": "names", "RopeSpec": "spec", "rope_specs": "nested"}
+_HOMES = {"LegacyNames": "rope_compat._facts.config_fields", "RopeSpec": ".spec", "rope_specs": ".nested"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(_HOMES[name], __name__), name)
     globals()[name] = value
     return value
 

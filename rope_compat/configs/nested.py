@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .names import ALL_FIELDS, DICTS
+from .._facts.config_fields import ALL_FIELDS, DICTS
 from .reading import plain_fields, thetas
 from .spec import RopeSpec
 

@@ -6,8 +6,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..errors import RopeConfigError
-from .names import (
+from .._facts.config_fields import (
     ALL_FIELDS,
     ATTENTION_DICTS,
     CANONICAL_TYPES,
@@ -17,6 +16,7 @@ from .names import (
     THETAS,
     WITH_ORIGINAL,
 )
+from ..errors import RopeConfigError
 
 __all__ = [
     "Fields",

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .._facts.config_fields import FULL, SCALED_IN_FULL, SLIDING, LegacyNames
 from ..errors import RopeConfigError
 from . import reading, writing
-from .names import FULL, SCALED_IN_FULL, SLIDING, LegacyNames
 from .reading import Fields
 
 __all__ = ["RopeSpec", "Source"]

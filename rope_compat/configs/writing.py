@@ -6,8 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .._facts.config_fields import FULL, SLIDING, LegacyNames
 from ..errors import RopeConfigError
-from .names import FULL, SLIDING, LegacyNames
 
 if TYPE_CHECKING:
     from .spec import RopeSpec

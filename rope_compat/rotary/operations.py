@@ -12,14 +12,7 @@ for meta and fake tensors, and free of reads of tensor values.
 
 from __future__ import annotations
 
-from .flash import (
-    FlashKernel,
-    flash_kernel,
-    flashatt,
-    flashatt_single,
-    make_flashatt,
-    make_flashatt_single,
-)
+from .flash import FlashKernel, flash_kernel, flashatt, flashatt_single, make_flashatt, make_flashatt_single
 from .pairing import Pairing, rotate_every_two, rotate_half
 from .rotation import rotate
 from .vision import vision, vision_single

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from patching_support import CORE, Library, new_name
 
-from rope_compat.patching.engine import Engine
+from rope_compat._patching.engine import Engine
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from rope_compat.patching.edits import MISSING, Assign, Edit, Replace, Resolve, Skip
-from rope_compat.patching.references import name_of, namespace
+from rope_compat._patching.edits import MISSING, Assign, Edit, Replace, Resolve, Skip
+from rope_compat._patching.references import name_of, namespace
 
 _numbers = itertools.count()
 

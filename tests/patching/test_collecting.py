@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from rope_compat.patching.collecting import paused_collector
+from rope_compat._patching.collecting import paused_collector
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -18,9 +18,9 @@ from types import ModuleType
 import pytest
 from patching_support import CORE, Library, ProposalRule, WrapRule, assert_same, assign, snapshot
 
-from rope_compat.patching.edits import Edit
-from rope_compat.patching.engine import Engine
-from rope_compat.patching.layer import Layer
+from rope_compat._patching.edits import Edit
+from rope_compat._patching.engine import Engine
+from rope_compat._patching.layer import Layer
 
 MakeLibrary = Callable[..., Library]
 

@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 from patching_support import Library, ProposalRule
 
-from rope_compat.patching.edits import MISSING, Edit, SetItem
-from rope_compat.patching.engine import Engine
+from rope_compat._patching.edits import MISSING, Edit, SetItem
+from rope_compat._patching.engine import Engine
 
 MakeLibrary = Callable[..., Library]
 TABLE = 'TABLE = {"first": "one", "second": "two"}\n'

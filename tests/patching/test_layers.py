@@ -27,9 +27,9 @@ from patching_support import (
     unwrapped,
 )
 
-from rope_compat.patching.edits import Edit, Replace
-from rope_compat.patching.engine import Engine
-from rope_compat.patching.layer import Layer
+from rope_compat._patching.edits import Edit, Replace
+from rope_compat._patching.engine import Engine
+from rope_compat._patching.layer import Layer
 
 MakeLibrary = Callable[..., Library]
 

@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 from patching_support import CORE, Library, ProposalRule, WrapRule, assign
 
-from rope_compat.patching.edits import Edit
-from rope_compat.patching.engine import Engine
+from rope_compat._patching.edits import Edit
+from rope_compat._patching.engine import Engine
 
 MakeLibrary = Callable[..., Library]
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from patching_support import CORE, Library, WrapRule
 
-from rope_compat.patching.engine import Engine
+from rope_compat._patching.engine import Engine
 
 MakeLibrary = Callable[..., Library]
 

@@ -22,8 +22,8 @@ from patching_support import (
     unwrapped,
 )
 
-from rope_compat.patching.edits import MISSING
-from rope_compat.patching.engine import Engine
+from rope_compat._patching.edits import MISSING
+from rope_compat._patching.engine import Engine
 
 MakeLibrary = Callable[..., Library]
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from patching_support import CORE, Library, WrapRule, unwrapped
 
-from rope_compat.patching import progress
-from rope_compat.patching.engine import Engine
-from rope_compat.patching.layer import Layer
+from rope_compat._patching import progress
+from rope_compat._patching.engine import Engine
+from rope_compat._patching.layer import Layer
 
 MakeLibrary = Callable[..., Library]
 

@@ -71,7 +71,7 @@ def _attention(parameters: dict[str, Any], scaling: float) -> float:
 
 
 def cases(operation: str) -> list[Case]:
-    """What to call an operation of `rope_compat.adapters.restoring` with."""
+    """What to call an operation of `rope_compat._adapters.functions.restoring` with."""
     rank4 = tuple(table[None, None] for table in tables())
     half_tables = tuple(table[:, : D // 2] for table in tables())
     starts = torch.tensor([0, 3, 4, 9])

@@ -12,7 +12,7 @@ from typing import Any
 
 import rope_compat
 from rope_compat import catalog
-from rope_compat.targets.names import NAMES
+from rope_compat._facts.function_names import NAMES
 
 #: The release whose source tells what is installed; for a development build, the one that it precedes.
 RELEASE = catalog.release_for(str(rope_compat.detect().transformers.version))

@@ -16,9 +16,9 @@ from packaging.version import Version
 from support.once import once
 
 from rope_compat import catalog
-from rope_compat.adapters.build import FAMILIES
+from rope_compat._adapters.functions.build import FAMILIES
+from rope_compat._facts.function_names import NAMES
 from rope_compat.catalog.store import open_catalog
-from rope_compat.targets.names import NAMES
 
 pytestmark = once
 

@@ -15,13 +15,13 @@ import pytest
 from packaging.version import Version
 from support.tiny_releases import MODULE, catalog_of, make_sdist, make_tree, make_wheel, make_wheels
 
+from rope_compat._cli import progress_bytes
+from rope_compat._cli.main import main
 from rope_compat.catalog import index, store
 from rope_compat.catalog.index import PipError
 from rope_compat.catalog.sources import BadSourceError
 from rope_compat.catalog.update import read_history
 from rope_compat.catalog.verification import verify
-from rope_compat.cli import progress_bytes
-from rope_compat.cli.main import main
 from rope_compat.errors import ArgumentError
 
 VERSIONS = ("4.98.0", "4.99.0", "5.0.0", "5.0.1", "5.1.0")
@@ -402,6 +402,6 @@ def test_an_interrupted_command_says_what_is_saved(
         saved(["5.0.0", "5.0.1"])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rope_compat.cli.catalog.update", interrupted)
+    monkeypatch.setattr("rope_compat._cli.catalog.update", interrupted)
     assert main(["catalog", "update", "--source", str(wheels)]) == 130
     assert "2 builds saved so far; run the same command again to go on" in capsys.readouterr().err

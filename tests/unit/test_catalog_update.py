@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from support.once import once
 from support.tiny_releases import catalog_of, make_checkout, make_sdist, make_wheel, make_wheels
 
+from rope_compat._cli.main import main
 from rope_compat.catalog import files
 from rope_compat.catalog import update as updating
 from rope_compat.catalog.files import UpdateError, locked
@@ -28,7 +29,6 @@ from rope_compat.catalog.reading.release import ReleaseFacts
 from rope_compat.catalog.storage.container import CatalogError
 from rope_compat.catalog.storage.history import History
 from rope_compat.catalog.update import read_history, update
-from rope_compat.cli.main import main
 from rope_compat.errors import ArgumentError
 
 pytestmark = once

@@ -6,7 +6,7 @@ import pytest
 from support.once import once
 
 from rope_compat import catalog
-from rope_compat.targets.class_records import (
+from rope_compat._facts.classes import (
     NOT_ADAPTED,
     NOT_RESTORED,
     OLD_FORMS,
@@ -15,7 +15,7 @@ from rope_compat.targets.class_records import (
     RENAMED,
     is_rotary_name,
 )
-from rope_compat.targets.gone_classes import source_of
+from rope_compat._rules.gone_classes import source_of
 
 pytestmark = once
 

@@ -14,7 +14,7 @@ import packaging
 import pytest
 
 import rope_compat
-from rope_compat.cli.main import main
+from rope_compat._cli.main import main
 
 PACKAGE_HOME = str(Path(rope_compat.__file__).parents[1])
 
@@ -133,7 +133,7 @@ def test_nonsense_in_the_environment_is_status_2(run: Run, command: str, name: s
 @pytest.mark.parametrize("command", ["doctor", "plan"])
 def test_nothing_heavy_is_imported(run: Run, command: str) -> None:
     code = (
-        "import sys\nfrom rope_compat.cli.main import main\nmain(sys.argv[1:])\n"
+        "import sys\nfrom rope_compat._cli.main import main\nmain(sys.argv[1:])\n"
         "heavy = {'torch', 'transformers', 'rich'} & set(sys.modules)\nsys.exit(', '.join(heavy) or 0)"
     )
     done = run(command, "--json", code=code)
@@ -173,6 +173,6 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rope_compat.cli.doctor.detect", interrupt)
+    monkeypatch.setattr("rope_compat._cli.doctor.detect", interrupt)
     assert main(["doctor"]) == 130
     assert capsys.readouterr().err == "rope-compat: interrupted\n"

@@ -20,9 +20,9 @@ from support.once import once
 
 import rope_compat
 from rope_compat import catalog
+from rope_compat._cli import history
 from rope_compat.catalog.store import VARIABLE
 from rope_compat.catalog.store import catalog as stored
-from rope_compat.cli import history
 from rope_compat.errors import ArgumentError
 
 pytestmark = once
@@ -350,7 +350,7 @@ def test_a_failed_write_leaves_what_was_there(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("rope_compat.cli.history.os.replace", refuse)
+    monkeypatch.setattr("rope_compat._cli.history.os.replace", refuse)
     with pytest.raises(ArgumentError, match="Permission denied"):
         ask(LLAMA, "-o", str(path))
     assert path.read_text() == "old"
@@ -378,7 +378,7 @@ def test_svg_and_html_are_whole_documents(ask: Ask) -> None:
 
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     code = (
-        "import argparse, sys\nfrom rope_compat.cli import history\nparser = argparse.ArgumentParser()\n"
+        "import argparse, sys\nfrom rope_compat._cli import history\nparser = argparse.ArgumentParser()\n"
         "parser.add_argument('--json', action='store_true')\nhistory.configure(parser)\n"
         "history.run(parser.parse_args(['apply_rotary_pos_emb']))\n"
         "heavy = {'torch', 'transformers', 'rich', 'difflib', 'tempfile'} & set(sys.modules)\n"

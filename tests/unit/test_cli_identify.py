@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.once import once
 
-from rope_compat.cli.main import main
+from rope_compat._cli.main import main
 
 pytestmark = once
 

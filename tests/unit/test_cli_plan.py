@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 import rope_compat
-from rope_compat.cli.importing import Imported
-from rope_compat.cli.main import main
-from rope_compat.planning import Step
-from rope_compat.report.plan import page, unexpected
-from rope_compat.report.text import page_text, plan_text
+from rope_compat._cli.importing import Imported
+from rope_compat._cli.main import main
+from rope_compat._plan import Step
+from rope_compat._report.plan import page, unexpected
+from rope_compat._report.text import page_text, plan_text
 
 LLAMA = "transformers.models.llama.modeling_llama:apply_rotary_pos_emb"
 
@@ -72,7 +72,7 @@ def test_a_target_left_alone_is_a_finding(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = _with_steps(SKIPPED, REMOTE)
-    monkeypatch.setattr("rope_compat.api.plan", lambda **_: plan)
+    monkeypatch.setattr("rope_compat._api.plan", lambda **_: plan)
     assert main(["plan"]) == 1
     text = capsys.readouterr().out
     assert "1 left alone" in " ".join(text.split("\n\n")[0].split())
@@ -99,7 +99,7 @@ def test_deep_names_what_it_could_not_import(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        "rope_compat.cli.plan.importing.import_modules",
+        "rope_compat._cli.plan.importing.import_modules",
         lambda names, about: Imported({"m": sys}, (("transformers.models.x", "ImportError: no y"),)),
     )
     assert main(["plan", "--deep"]) == 0
@@ -113,7 +113,7 @@ def test_deep_without_transformers_cannot_run(
 ) -> None:
     found = rope_compat.detect()
     absent = replace(found.transformers, present=False, location=None)
-    monkeypatch.setattr("rope_compat.cli.plan.detect", lambda: replace(found, transformers=absent))
+    monkeypatch.setattr("rope_compat._cli.plan.detect", lambda: replace(found, transformers=absent))
     assert main(["plan", "--deep"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -12,12 +12,12 @@ from support.once import once
 
 import rope_compat
 from rope_compat import catalog
-from rope_compat.adapters import regimes
+from rope_compat._facts import regimes
+from rope_compat._facts.drift import DRIFTS
+from rope_compat._rules import other_numbers
+from rope_compat._verify.drift import known_drift
 from rope_compat.configs.spec import RopeSpec
-from rope_compat.diagnostics.drift import known_drift
-from rope_compat.diagnostics.drift_records import DRIFTS
 from rope_compat.errors import ArgumentError, RopeConfigError
-from rope_compat.targets import other_numbers
 
 pytestmark = once
 
@@ -245,7 +245,7 @@ def test_what_cannot_be_read() -> None:
 
 def test_asking_imports_no_transformers() -> None:
     code = (
-        "import sys; from rope_compat.diagnostics.drift import known_drift; "
+        "import sys; from rope_compat._verify.drift import known_drift; "
         "known_drift({'model_type': 'qwen2_vl'}, None, '4.55.0'); "
         "sys.exit('transformers' in sys.modules or 'torch' in sys.modules)"
     )

@@ -14,9 +14,9 @@ from pathlib import Path
 import packaging.requirements  # noqa: F401  (imported here, as the tests take site-packages off sys.path)
 import pytest
 
-from rope_compat import environment
-from rope_compat.environment import detect, metadata, require
-from rope_compat.environment.model import PackageInfo
+from rope_compat import _environment as environment
+from rope_compat._environment import detect, metadata, require
+from rope_compat._environment.model import PackageInfo
 from rope_compat.errors import (
     ArgumentError,
     EnvironmentMismatchError,
@@ -79,7 +79,7 @@ def codes(found: environment.Environment) -> set[str]:
 
 def test_detect_finds_the_installed_packages_without_importing_them() -> None:
     code = (
-        "import json, sys\nfrom rope_compat.environment import detect\nfound = detect().to_dict()\n"
+        "import json, sys\nfrom rope_compat._environment import detect\nfound = detect().to_dict()\n"
         "assert not {'torch', 'transformers', 'accelerate', 'kernels'} & set(sys.modules)\n"
         "print(json.dumps(found))"
     )
@@ -97,7 +97,7 @@ def test_detect_finds_the_installed_packages_without_importing_them() -> None:
 
 def test_detect_agrees_with_itself_whether_or_not_transformers_is_loaded() -> None:
     code = (
-        "from rope_compat.environment import detect\nfrom dataclasses import replace\nbefore = detect()\n"
+        "from rope_compat._environment import detect\nfrom dataclasses import replace\nbefore = detect()\n"
         "import transformers\nafter = detect()\nassert after.transformers.loaded\n"
         "assert before.transformers == replace(after.transformers, loaded=False)\n"
         "assert before.problems == after.problems\n"

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rope_compat import catalog
-from rope_compat.environment import signature_drift
-from rope_compat.targets.names import NAMES
+from rope_compat._environment import signature_drift
+from rope_compat._facts.function_names import NAMES
 
 QWEN2_VL = "transformers.models.qwen2_vl.modeling_qwen2_vl"
 QWEN2_5_VL = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"

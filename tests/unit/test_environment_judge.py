@@ -15,10 +15,18 @@ from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-import rope_compat.environment as rope_compat_environment
+import rope_compat._environment as rope_compat_environment
 from rope_compat import catalog
-from rope_compat.environment import KNOWN_BAD, Environment, PackageInfo, Problem, announce, judge, warn_about
-from rope_compat.environment.versions import kind_of, same_version
+from rope_compat._environment import (
+    KNOWN_BAD,
+    Environment,
+    PackageInfo,
+    Problem,
+    announce,
+    judge,
+    warn_about,
+)
+from rope_compat._environment.versions import kind_of, same_version
 from rope_compat.errors import (
     ArgumentError,
     DevelopmentBuildWarning,

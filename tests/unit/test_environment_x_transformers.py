@@ -6,9 +6,9 @@ import pytest
 from packaging.version import Version
 from support.once import once
 
-from rope_compat.environment.judge import judge
-from rope_compat.environment.known_x_transformers import X_TRANSFORMERS_BAD
-from rope_compat.environment.model import PackageInfo
+from rope_compat._environment.judge import judge
+from rope_compat._environment.model import PackageInfo
+from rope_compat._facts.known_bad_x_transformers import X_TRANSFORMERS_BAD
 
 pytestmark = once
 

@@ -10,15 +10,15 @@ from support.once import once
 
 import rope_compat
 from rope_compat import catalog
-from rope_compat.adapters.build import FAMILIES as BUILDERS
-from rope_compat.adapters.restoring import OPERATIONS
-from rope_compat.planning import make_plan
-from rope_compat.targets.families import FAMILIES, LEFT_ALONE, RESTORED, places
-from rope_compat.targets.functions import Options
-from rope_compat.targets.names import NAMES, RESTORED_TARGETS
-from rope_compat.targets.restored import has_name
-from rope_compat.targets.selection import Selection
-from rope_compat.targets.transformers import ADAPTED, FLASHATT_RESTORED, FUNCTIONS_RESTORED, SHIMS
+from rope_compat._adapters.functions.build import FAMILIES as BUILDERS
+from rope_compat._adapters.functions.restoring import OPERATIONS
+from rope_compat._facts.function_names import NAMES, RESTORED_TARGETS
+from rope_compat._facts.functions import FAMILIES, LEFT_ALONE, RESTORED, places
+from rope_compat._plan import make_plan
+from rope_compat._rules.functions import Options
+from rope_compat._rules.restored import has_name
+from rope_compat._rules.selection import Selection
+from rope_compat._rules.transformers import ADAPTED, FLASHATT_RESTORED, FUNCTIONS_RESTORED, SHIMS
 
 pytestmark = once
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import rope_compat
 from rope_compat import identify
-from rope_compat.diagnostics.identify_frequencies import explain
+from rope_compat._identify.frequencies import explain
 from rope_compat.rotary import frequencies
 from rope_compat.rotary.pairing import quarter_turn, rotate_every_two, rotate_half
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rope_compat.loading.construction import LARGEST_UNSET, real_values
+from rope_compat._adapters.loading.construction import LARGEST_UNSET, real_values
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def test_metadata_says_the_same_version() -> None:
 @needs_metadata
 def test_command_is_declared() -> None:
     scripts = importlib.metadata.entry_points(group="console_scripts", name="rope-compat")
-    assert {script.value for script in scripts} == {"rope_compat.cli.main:main"}
+    assert {script.value for script in scripts} == {"rope_compat._cli.main:main"}
 
 
 @needs_metadata

@@ -10,10 +10,9 @@ import pytest
 from support.once import once
 
 from rope_compat import catalog
-from rope_compat.catalog.model import DEFAULT_KINDS, Target
-from rope_compat.report.html import document
-from rope_compat.report.svg import picture
-from rope_compat.report.timeline import (
+from rope_compat._report.html import document
+from rope_compat._report.svg import picture
+from rope_compat._report.timeline import (
     BODY,
     Event,
     History,
@@ -27,6 +26,7 @@ from rope_compat.report.timeline import (
     of_name,
     of_target,
 )
+from rope_compat.catalog.model import DEFAULT_KINDS, Target
 
 pytestmark = once
 

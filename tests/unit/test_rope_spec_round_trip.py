@@ -12,8 +12,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from rope_compat._facts.config_fields import PARTIAL_FACTORS, THETAS
 from rope_compat.configs import LegacyNames, RopeSpec
-from rope_compat.configs.names import PARTIAL_FACTORS, THETAS
 from rope_compat.errors import RopeConfigError
 
 QUICK = settings(deadline=None, max_examples=150, database=None)

@@ -19,9 +19,9 @@ from packaging.version import Version
 from support.installed import RELEASE
 
 import rope_compat
+from rope_compat._rules import config_files
 from rope_compat.configs import RopeSpec, rope_specs
 from rope_compat.errors import RopeConfigError
-from rope_compat.targets import config_files
 
 FOLDER = Path(__file__).parents[1] / "configs"
 HERE = Version(RELEASE)

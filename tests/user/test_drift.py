@@ -15,10 +15,10 @@ from support.rope_configs import UTILS
 from torch import Tensor
 
 import rope_compat
+from rope_compat._rules import other_numbers
+from rope_compat._rules.functions import Options
+from rope_compat._rules.selection import Selection
 from rope_compat.errors import IncompatibleVersionError, SkippedTargetWarning
-from rope_compat.targets import other_numbers
-from rope_compat.targets.functions import Options
-from rope_compat.targets.selection import Selection
 
 HERE = Version(RELEASE)
 GOLDENS = goldens()

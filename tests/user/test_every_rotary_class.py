@@ -12,10 +12,10 @@ from support.installed import RELEASE
 
 import rope_compat
 from rope_compat import catalog
+from rope_compat._adapters.classes.shape import read_shape
+from rope_compat._facts.classes import NOT_ADAPTED, PREFIX, RENAMED, is_rotary_name
+from rope_compat._rules.gone_classes import source_of
 from rope_compat.errors import CallFormError
-from rope_compat.rotary_classes.shape import read_shape
-from rope_compat.targets.class_records import NOT_ADAPTED, PREFIX, RENAMED, is_rotary_name
-from rope_compat.targets.gone_classes import source_of
 
 DIM, LENGTH, BASE = 16, 64, 10000
 

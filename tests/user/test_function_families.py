@@ -15,11 +15,11 @@ from torch import Tensor
 
 import rope_compat
 from rope_compat import catalog
+from rope_compat._facts.function_names import NAMES
 from rope_compat.rotary import reference
 from rope_compat.rotary.interleaved import pairwise_2d
 from rope_compat.rotary.rotation import rotate, rotate_pair
 from rope_compat.rotary.vision import vision
-from rope_compat.targets.names import NAMES
 
 HERE = Version(RELEASE)
 INTERLEAVE, TWO_D, ESM = (

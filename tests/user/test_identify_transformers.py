@@ -15,7 +15,7 @@ from support.installed import RELEASE, lacks_a_peer, load
 
 import rope_compat
 from rope_compat import catalog
-from rope_compat.targets.families import FAMILIES
+from rope_compat._facts.functions import FAMILIES
 
 #: The newest release: it has all that others have had since 4.49, and imports every model.
 pytestmark = pytest.mark.only(RELEASE == "5.24.0", reason="half a minute; one release is enough")

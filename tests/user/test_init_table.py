@@ -16,10 +16,10 @@ from support.rope_configs import IS_5X, TYPES, UTILS, assert_bits, expected, nat
 from torch import Tensor, nn
 
 import rope_compat
-from rope_compat.adapters.base import Context
-from rope_compat.adapters.init_functions import adapt_init_function
-from rope_compat.adapters.signature import live_signature
-from rope_compat.targets.init_functions import ADDED
+from rope_compat._adapters.functions.base import Context
+from rope_compat._adapters.functions.signature import live_signature
+from rope_compat._adapters.init_functions.functions import adapt_init_function
+from rope_compat._rules.init_functions import ADDED
 
 #: Up to 4.53.3 a call with numbers is native.
 TAKES_NUMBERS = Version("4.54.0") > Version(RELEASE)

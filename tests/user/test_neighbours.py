@@ -17,12 +17,12 @@ from packaging.version import Version
 from support.installed import LLAMA, QWEN2_5_VL, RELEASE, has_module
 
 import rope_compat
+from rope_compat._adapters.removed_names.lookup import record_of
+from rope_compat._facts.removed_name_record import is_due
+from rope_compat._facts.removed_names import TABLE
+from rope_compat._report.neighbours import neighbours_of, neighbours_section
+from rope_compat._report.page import Row
 from rope_compat.catalog.store import catalog as store
-from rope_compat.neighbours.lookup import record_of
-from rope_compat.neighbours.record import is_due
-from rope_compat.neighbours.table import TABLE
-from rope_compat.report.neighbours import neighbours_of, neighbours_section
-from rope_compat.report.page import Row
 
 HERE = Version(RELEASE)
 MASKS = "transformers.modeling_attn_mask_utils"
@@ -219,7 +219,7 @@ def test_a_program_that_imports_before_and_after() -> None:
         "import sys, rope_compat\n"
         "patch = rope_compat.patch(on_problem='ignore')\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
-        "assert not any(m.startswith('rope_compat.neighbours.table') for m in sys.modules)\n"
+        "assert not any(m.startswith('rope_compat._facts.removed_names') for m in sys.modules)\n"
         "from transformers.utils import is_torch_fx_available\n"
         "from transformers.utils.import_utils import is_torch_fx_available as other\n"
         "assert is_torch_fx_available() and other()\n"
@@ -240,7 +240,7 @@ def test_a_program_that_imports_before_and_after() -> None:
 
 
 def test_predicates_ask_torch() -> None:
-    from rope_compat.neighbours import predicates
+    from rope_compat._adapters.removed_names import predicates
 
     assert predicates.is_torch_fx_available()
     assert predicates.is_torch_compile_available() is hasattr(torch, "compile")
@@ -255,7 +255,7 @@ def test_predicates_ask_torch() -> None:
 
 @pytest.mark.only(not importlib.util.find_spec("flash_attn"), reason="what is done without flash-attn")
 def test_without_flash_attn_kernels_say_so_when_they_are_called() -> None:
-    from rope_compat.neighbours import flash
+    from rope_compat._adapters.removed_names import flash
 
     function = flash.find(QWEN2_5_VL, "flash_attn_varlen_func")
     with pytest.raises(ImportError, match="pip install flash-attn"):

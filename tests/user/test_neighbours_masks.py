@@ -14,8 +14,8 @@ from packaging.version import Version
 from support.installed import RELEASE, has_module
 from torch import Tensor
 
-from rope_compat.neighbours import attention_masks as ours
-from rope_compat.neighbours import pruning
+from rope_compat._adapters.removed_names import attention_masks as ours
+from rope_compat._adapters.removed_names import pruning
 
 # Up to 4.41 a sliding window was two tokens narrower, and rows that see nothing were opened another way.
 NATIVE = "transformers.modeling_attn_mask_utils"

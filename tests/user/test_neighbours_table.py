@@ -9,9 +9,9 @@ import pytest
 from support.once import once
 
 from rope_compat import catalog
+from rope_compat._facts.removed_name_record import Neighbour, is_due, periods
+from rope_compat._facts.removed_names import TABLE
 from rope_compat.catalog.store import catalog as store
-from rope_compat.neighbours.record import Neighbour, is_due, periods
-from rope_compat.neighbours.table import TABLE
 
 pytestmark = once
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import rope_compat
 from rope_compat import catalog
-from rope_compat.targets.families import FAMILIES
+from rope_compat._facts.functions import FAMILIES
 
 NAMES = [family.name for family in FAMILIES if not family.adapted]
 TARGETS = [

@@ -17,7 +17,7 @@ from support.installed import LLAMA, QWEN2_5_VL, QWEN2_VL, has_module, load
 from torch import Tensor
 
 import rope_compat
-from rope_compat import api
+from rope_compat import _api as api
 
 PAIRS = [
     (module, name)

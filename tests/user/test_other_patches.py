@@ -15,7 +15,7 @@ from support.models import ALL
 from torch import Tensor, nn
 
 import rope_compat
-from rope_compat import api
+from rope_compat import _api as api
 
 HERE = Version(RELEASE)
 IDS = torch.arange(3, 11)[None]

@@ -13,10 +13,10 @@ from support.families import as_list, cases, largest_error
 from support.installed import RELEASE, has_module
 
 import rope_compat
-from rope_compat.adapters.base import Context, is_restored
-from rope_compat.adapters.restoring import OPERATIONS, restore
-from rope_compat.targets.families import RESTORED, Restored, places
-from rope_compat.targets.restored import has_name
+from rope_compat._adapters.functions.base import Context, is_restored
+from rope_compat._adapters.functions.restoring import OPERATIONS, restore
+from rope_compat._facts.functions import RESTORED, Restored, places
+from rope_compat._rules.restored import has_name
 
 HERE = Version(RELEASE)
 

@@ -11,8 +11,8 @@ from support.installed import LLAMA, QWEN2_5_VL, QWEN2_VL, RELEASE, has_module, 
 from support.replacements import in_pairs
 
 import rope_compat
-from rope_compat import api
-from rope_compat.targets.shim import Shim
+from rope_compat import _api as api
+from rope_compat._rules.shim import Shim
 
 HERE = Version(RELEASE)
 SAM3 = "transformers.models.sam3.modeling_sam3"

@@ -12,8 +12,8 @@ from support.tensors import sample
 
 import rope_compat
 from rope_compat import catalog
+from rope_compat._facts.function_names import NAMES
 from rope_compat.rotary import reference
-from rope_compat.targets.names import NAMES
 
 NAME = "apply_rotary_pos_emb"
 INSTALLED = {module for module, _ in installed_targets(NAME)}

@@ -15,9 +15,9 @@ from support.installed import RELEASE, has_module
 from torch import Tensor
 
 import rope_compat
-from rope_compat.diagnostics import installation_conventions
-from rope_compat.diagnostics.installation import verify_installation
-from rope_compat.outcome import Item, Report
+from rope_compat._facts import conventions as installation_conventions
+from rope_compat._outcome import Item, Report
+from rope_compat._verify.installation.run import verify_installation
 
 LLAMA = "transformers.models.llama.modeling_llama"
 CLVP = "transformers.models.clvp.modeling_clvp"

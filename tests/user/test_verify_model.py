@@ -21,8 +21,8 @@ from support.seeded_faults import PLANTED, SEEDS, Seed, planted
 from support.verified_models import HERE, MODELS
 
 import rope_compat
-from rope_compat.cli.main import main
-from rope_compat.diagnostics.hypotheses import advice_for
+from rope_compat._cli.main import main
+from rope_compat._verify.model.frequency_faults import advice_for
 
 #: On every release each mistake in one model, and in the others where time is not scarce.
 _FIRST = {seed.name: next(name for one, name in PLANTED if one is seed) for seed, _ in PLANTED}

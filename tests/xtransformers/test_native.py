@@ -15,8 +15,8 @@ from packaging.version import Version
 from support import xt
 
 import rope_compat
-from rope_compat import api
-from rope_compat.targets.shim import Shim
+from rope_compat import _api as api
+from rope_compat._rules.shim import Shim
 
 pytestmark = xt.present
 
@@ -194,7 +194,7 @@ def test_undoing_restores_identity_and_what_others_hold() -> None:
 def test_patch_before_the_import_and_the_commands_without_transformers() -> None:
     code = (
         "import sys, rope_compat\n"
-        "from rope_compat.cli.main import main\n"
+        "from rope_compat._cli.main import main\n"
         "rope_compat.patch(on_problem='error')\n"
         "assert 'torch' not in sys.modules\n"
         "steps = [step for step in rope_compat.plan().steps if step.target.startswith('x_transformers')]\n"

@@ -1,0 +1,1 @@
+"""What stands in the place of other packages' objects: is given live objects, never looks for them."""

@@ -1,0 +1,1 @@
+"""``ROPE_INIT_FUNCTIONS`` and what ``modeling_rope_utils`` has beside it, in every call form."""

@@ -1,0 +1,1 @@
+"""Functions of LLMs-from-scratch, in every form that they have had."""

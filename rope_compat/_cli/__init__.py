@@ -1,0 +1,1 @@
+"""The command line, one module per command. With `rope_compat._report`, the only place that prints."""

@@ -1,0 +1,1 @@
+"""Identify what an unknown rotary function, module or model computes, by calling it."""

@@ -1,0 +1,118 @@
+"""What `identify` answers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from .dtypes import Precision
+from .example import Example
+from .frequencies import Frequencies
+
+__all__ = ["Call", "Identity", "Verdict"]
+
+Verdict = Literal["rotation", "quarter turn", "tables", "not a rotation", "ambiguous", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One form of call in which the function answers.
+
+    Attributes:
+        layout: axes of the tensors that are turned: b batch, h heads, s tokens, d channels. ``bsd`` has
+            no heads, or batch and heads in one axis; ``shd`` no batch.
+        tables: shape of cos and sin, or of what stands for them: N is more rows than tokens, which positions
+            choose from. Empty where there are none.
+        positions: shape of positions, empty where none are passed.
+        options: other arguments that make this form, such as ``unsqueeze_dim=2``.
+    """
+
+    layout: str
+    tables: str = ""
+    positions: str = ""
+    options: str = ""
+
+    def __str__(self) -> str:
+        axes = "(" + ", ".join(self.layout) + ")"
+        rest = [
+            f"tables {self.tables}" if self.tables else "",
+            f"positions {self.positions}" if self.positions else "",
+        ]
+        return ", ".join(filter(None, [axes, *rest, self.options]))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an unknown rotary function, module or model computes.
+
+    Attributes:
+        subject: what was looked at.
+        verdict: ``rotation``; ``quarter turn`` (`rotate_half` and its like); ``tables`` (a module or
+            function that makes cos and sin); ``not a rotation``; ``ambiguous``, with `candidates`;
+            ``unknown``, with `reason`.
+        reason: why it is no rotation, or why nothing can be said.
+        mistake: the name of a widespread mistake, empty otherwise.
+        arguments: how it is called, with each argument's meaning as measured.
+        kind: what tables are: ``cos, sin``, ``angles``, ``complex``, ``cos|sin`` (one after the other in
+            the last axis), ``sin|cos``, ``stacked`` ([..., R, 2]), ``matrices`` ([..., R, 2, 2]), ``(cos,
+            sin)`` (a tuple); empty where the function makes its own.
+        layout: ``bhsd`` or ``bshd``, ``as tables`` where tables are broadcast as they are, or another
+            order of axes; empty where it does not matter.
+        calls: the forms in which it answers.
+        turned: the arguments that it turns.
+        pairing: ``half`` (channels i, i + R/2), ``interleaved`` (2i, 2i + 1), ``half or interleaved``
+            where there is one pair only and they are the same, or ``other``.
+        blocks: into how many blocks the turned part is divided, each with pairs of its own.
+        outputs: ``in place``; ``halves`` where neighbours are turned and come out as the pairs of halves.
+        direction: 1 where (1, 0) goes to (cos, sin), -1 where it goes to (cos, -sin), 0 where pairs differ.
+        part: ``all``; ``first`` or ``last`` where narrower tables turn only these channels of the head;
+            ``channels 0 to 15 of 64`` where the function decides.
+        tables: which columns cos and sin have to have: ``one column a pair``, ``concatenated``
+            (``cat((freqs, freqs), -1)``), ``repeated`` (``repeat_interleave(2, -1)``), or one of the last two
+            with the note that half of the columns is not read.
+        frequencies: theta and scaling, where it makes its own angles.
+        factor: by which the turned channels become longer (the attention factor of YaRN and LongRoPE).
+        precisions: what comes out for which dtypes.
+        example: of what is wrong.
+        candidates: all that it may be, where that is ambiguous.
+        parts: the identities of a model's functions and modules.
+        notes: what else was noticed.
+    """
+
+    subject: str
+    verdict: Verdict
+    reason: str = ""
+    mistake: str = ""
+    arguments: str = ""
+    kind: str = ""
+    layout: str = ""
+    calls: tuple[Call, ...] = ()
+    turned: tuple[str, ...] = ()
+    pairing: str = ""
+    blocks: int = 1
+    outputs: str = ""
+    direction: int = 0
+    part: str = ""
+    tables: str = ""
+    frequencies: Frequencies | None = None
+    factor: float = 1.0
+    precisions: tuple[Precision, ...] = ()
+    example: Example | None = None
+    candidates: tuple[Identity, ...] = ()
+    parts: tuple[Identity, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_rotation(self) -> bool:
+        """Whether it turns pairs, and nothing else."""
+        return self.verdict in ("rotation", "quarter turn")
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-ready data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        from .._report.identity import page
+        from .._report.text import page_text
+
+        return page_text(page(self))

@@ -1,0 +1,90 @@
+"""What `status()` returns."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from ._patching.layer import Layer
+from ._rules.shim import Shim
+
+__all__ = ["Adapted", "Status", "make_status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """One target that is adapted or restored.
+
+    ``foreign_calls`` counts eager calls in other than the native form, by form. Native calls and calls in
+    compiled graphs are not counted.
+    """
+
+    target: str
+    how: str
+    foreign_calls: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of rope_compat in this process.
+
+    ``notes`` tells of restored names whose use has no effect on the installed release, ``loaded`` of the
+    models that were loaded last: each with the buffers that the loader had lost and that were put back.
+    """
+
+    active: bool
+    patches: int
+    adapted: tuple[Adapted, ...]
+    skipped: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    loaded: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """The status as JSON-ready data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        from ._report.text import status_text
+
+        return status_text(self)
+
+
+def make_status(layers: Sequence[Layer], replacements: Sequence[object], shims: Sequence[Shim]) -> Status:
+    """Put together what the layers know and what the adapters have counted."""
+    counts: dict[str, dict[str, int]] = {}
+    for replacement in replacements:
+        info = getattr(replacement, "__rope_compat__", None)
+        if info is not None and info.counts:
+            counts.setdefault(info.context.target, {}).update(info.counts)
+    applied = {target: how for layer in layers for target, how in layer.applied.items()}
+    skipped = {target: skip.reason for layer in layers for target, skip in layer.skipped.items()}
+    by_name = {shim.name: shim for shim in shims}
+    restored = {how.partition(":")[0] for how in applied.values()}
+    notes = [shim.note for name, shim in by_name.items() if shim.note and name in restored]
+    return Status(
+        active=bool(layers),
+        patches=len(layers),
+        adapted=tuple(
+            Adapted(target, how, counts.get(target, {})) for target, how in sorted(_gathered(applied).items())
+        ),
+        skipped=tuple(sorted(skipped.items())),
+        notes=tuple(notes),
+        loaded=_loaded(),
+    )
+
+
+def _gathered(applied: dict[str, str]) -> dict[str, str]:
+    """The same, with one line for all modules that only answer for names that they have lost."""
+    answering = {target: how for target, how in applied.items() if target.endswith(":__getattr__")}
+    if not answering:
+        return applied
+    others = {target: how for target, how in applied.items() if target not in answering}
+    one = next(iter(answering.values()))
+    return others | {"transformers.*:__getattr__": f"{one}, in {len(answering)} modules"}
+
+
+def _loaded() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    # Not imported here: where nothing was loaded, torch may not be there.
+    filling = sys.modules.get(f"{__package__}.loading.filling")
+    return tuple(map(tuple, filling.LOADED)) if filling is not None else ()

@@ -1,0 +1,1 @@
+"""Verify the installed rotary functions and classes against exact results."""

@@ -1,1 +1,0 @@
-"""The command line, one module per command. With `rope_compat.report`, the only place that prints."""

@@ -1,3 +1,0 @@
-"""What is printed: pages made of findings, and one module per output. With `rope_compat.cli`, the only place
-that prints.
-"""

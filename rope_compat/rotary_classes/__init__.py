@@ -1,4 +1,0 @@
-"""Rotary classes of transformers: every constructor form, every forward form, attributes of older releases.
-
-Classes are changed in place, method by method; `targets.rotary_classes` says which.
-"""
