@@ -27,6 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".ci" / "log"
 DIST = ROOT / ".ci" / "dist"
 CHECKS = ("lint", "types", "docs", "package")
+#: Those that take longest are started first, so that no core waits for one of them in the end.
+LONGEST = ("tfnewest", "tf5.16.1", "tf5.10.4", "tf5.0.0", "tf4.57.6", "tf4.48.3", "tf4.43.4", "tf4.36.2")
+GOAL_MINUTES = 30
 CLOSING_LINE = re.compile(r"^=* ?(\d+ [a-z]+[ ,].*\bin \d[\d.]*s.*?)=*$")
 SUMMARY_LINE = re.compile(r"^  (\S+): (OK|FAIL)\b.*?\(([\d.]+)", re.MULTILINE)
 SHOWN_LINES = 400
@@ -58,13 +61,14 @@ def say(started: float, text: str) -> None:
 
 
 def environments() -> list[str]:
-    """Return the environments that `tox.ini` labels "ci", in its order: checks first."""
+    """Return the environments that `tox.ini` labels "ci": checks first, then those that take longest."""
     command = [sys.executable, "-m", "tox", "list", "-q", "--no-desc", "-m", "ci"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     names = result.stdout.split()
     if result.returncode != 0 or not names:
         raise SystemExit(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
-    return sorted(names, key=lambda name: (name not in CHECKS, names.index(name)))
+    order = (*CHECKS, *LONGEST, *names)
+    return sorted(names, key=order.index)
 
 
 def run_logged(command: Sequence[str], log: Path, timeout: float, environ: dict[str, str]) -> str:
@@ -121,8 +125,9 @@ def closing_line(log: str) -> str:
 
 def run_environment(name: str, settings: Settings) -> Outcome:
     log = LOGS / f"{name}.log"
-    junit = settings.workdir / name / "log" / "junit.xml"
-    junit.unlink(missing_ok=True)
+    logs = settings.workdir / name / "log"
+    for old in (*logs.glob("junit*.xml"), *logs.glob("collected*.json")):
+        old.unlink()
     say(settings.started, f"start   {name}")
     begin = time.monotonic()
     command = [sys.executable, "-m", "tox", "run", "-e", name, "--workdir", str(settings.workdir)]
@@ -130,7 +135,7 @@ def run_environment(name: str, settings: Settings) -> Outcome:
     result = run_logged(command, log, settings.timeout, settings.environ)
     seconds = time.monotonic() - begin
     text = log.read_text("utf-8", "replace")
-    counts = read_counts(junit)
+    counts = read_counts(logs)
     if result == "passed" and name not in CHECKS and (counts is None or counts.passed == 0):
         result = "no tests"
     line = closing_line(text)
@@ -141,17 +146,16 @@ def run_environment(name: str, settings: Settings) -> Outcome:
     return Outcome(Row(name, result, counts, seconds), line)
 
 
-def run_readme_command(settings: Settings) -> list[Outcome]:
-    """Run the README's test command, plain ``tox``; one outcome for each of its environments."""
+def run_readme_command(settings: Settings, jobs: int) -> list[Outcome]:
+    """Run the README's test command, ``tox -p``; one outcome for each of its environments."""
     log = LOGS / "tox.log"
-    say(settings.started, "start   tox, the README's test command")
-    command = [sys.executable, "-m", "tox", "--workdir", str(settings.workdir)]
-    environ = settings.environ | {"ROPE_COMPAT_TEST_WORKERS": "2"}
-    result = run_logged(command, log, 2 * settings.timeout, environ)
+    say(settings.started, "start   tox -p, the README's test command")
+    command = [sys.executable, "-m", "tox", "-p", str(jobs), "--workdir", str(settings.workdir)]
+    result = run_logged(command, log, 2 * settings.timeout, settings.environ)
     text = log.read_text("utf-8", "replace")
     outcomes = []
     for name, word, seconds in SUMMARY_LINE.findall(text):
-        counts = read_counts(settings.workdir / name / "log" / "junit.xml")
+        counts = read_counts(settings.workdir / name / "log")
         verdict = "passed" if word == "OK" else "failed"
         if verdict == "passed" and name not in CHECKS and (counts is None or counts.passed == 0):
             verdict = "no tests"
@@ -179,7 +183,19 @@ def run_all(names: Sequence[str], jobs: int, settings: Settings) -> list[Outcome
     return [done[name] for name in names]
 
 
-def report(outcomes: Sequence[Outcome], started: float) -> int:
+def tests_that_ran_nowhere(workdir: Path, names: Sequence[str]) -> list[str]:
+    """Return the tests that every environment has collected and deselected: nobody would notice them fail."""
+    run: set[str] = set()
+    left: set[str] = set()
+    for name in names:
+        for path in (workdir / name / "log").glob("collected*.json"):
+            collected = json.loads(path.read_text("utf-8"))
+            run.update(collected["run"])
+            left.update(collected["not run"])
+    return sorted(left - run)
+
+
+def report(outcomes: Sequence[Outcome], idle: Sequence[str], started: float) -> int:
     width = max(len(outcome.row.environment) for outcome in outcomes)
     print("\npytest's closing lines")
     for outcome in outcomes:
@@ -189,8 +205,12 @@ def report(outcomes: Sequence[Outcome], started: float) -> int:
     bad = [outcome.row.environment for outcome in outcomes if outcome.row.result != "passed"]
     names = ", ".join(bad)
     verdict = f"{len(bad)} of {len(outcomes)} failed: {names}" if bad else f"all {len(outcomes)} passed"
-    say(started, verdict)
-    return 1 if bad else 0
+    if idle:
+        print("tests that no environment runs:", *idle, sep="\n  ")
+        verdict += f"; {len(idle)} tests run nowhere"
+    minutes = (time.monotonic() - started) / 60
+    say(started, f"{verdict}, in {minutes:.1f} minutes (goal: {GOAL_MINUTES} with both cores)")
+    return 1 if bad or idle else 0
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -221,10 +241,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say(started, f"{len(names)} environments, {options.jobs} at a time: {', '.join(names)}")
     wheel = build_wheel(started, environ)
     settings = Settings(options.workdir.resolve(), wheel, options.timeout, started, environ)
-    outcomes = [] if options.env else run_readme_command(settings)
+    outcomes = [] if options.env else run_readme_command(settings, options.jobs)
     done = {outcome.row.environment for outcome in outcomes}
     outcomes += run_all([name for name in names if name not in done], options.jobs, settings)
-    return report(outcomes, started)
+    # Only the whole matrix can tell what no environment runs, and only where each has collected.
+    whole = not options.env and all(each.row.result == "passed" for each in outcomes)
+    idle = tests_that_ran_nowhere(settings.workdir, names) if whole else []
+    return report(outcomes, idle, started)
 
 
 if __name__ == "__main__":

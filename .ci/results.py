@@ -1,7 +1,7 @@
 """What test environments did, read from pytest's JUnit files, as a table for a log or for a GitHub page.
 
 ``python .ci/results.py DIRECTORY ENV [ENV ...]`` prints a Markdown table of the environments named, whose
-files are ``DIRECTORY/<env>/junit.xml``, and exits with 1 if one of them failed or left no file.
+files are ``DIRECTORY/<env>/junit*.xml``, and exits with 1 if one of them failed or left no file.
 """
 
 from __future__ import annotations
@@ -42,11 +42,15 @@ class Row:
         return (self.environment, self.result, *map(str, numbers), f"{self.seconds:.0f}")
 
 
-def read_counts(path: Path) -> Counts | None:
-    """Return what a JUnit file says, or None if there is none or it is not whole."""
-    try:
-        suites = list(ElementTree.parse(path).getroot().iter("testsuite"))
-    except (OSError, ElementTree.ParseError):
+def read_counts(folder: Path) -> Counts | None:
+    """Return what the JUnit files of a folder say, or None if there is none or one is not whole."""
+    suites: list[ElementTree.Element] = []
+    for path in sorted(folder.glob("junit*.xml")):
+        try:
+            suites += ElementTree.parse(path).getroot().iter("testsuite")
+        except (OSError, ElementTree.ParseError):
+            return None
+    if not suites:
         return None
 
     def total(name: str) -> float:
@@ -77,9 +81,9 @@ def markdown_table(rows: Iterable[Row]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def row_from_file(environment: str, path: Path) -> Row:
-    """Return the row of an environment of which only the JUnit file is known."""
-    counts = read_counts(path)
+def row_from_folder(environment: str, folder: Path) -> Row:
+    """Return the row of an environment of which only the JUnit files are known."""
+    counts = read_counts(folder)
     if counts is None:
         return Row(environment, "no result", None, 0.0)
     good = counts.failed == 0 and counts.passed > 0
@@ -94,8 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("environments", nargs="+", metavar="ENV")
     options = parser.parse_args(arguments)
     rows = [
-        row_from_file(environment, options.directory / environment / "junit.xml")
-        for environment in options.environments
+        row_from_folder(environment, options.directory / environment) for environment in options.environments
     ]
     print(markdown_table(rows))
     return 0 if all(row.result == "passed" for row in rows) else 1

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from support.lanes import LANES, lane_of, lanes_of
 
 import rope_compat
 from rope_compat._api import _engine
@@ -28,12 +33,44 @@ def _modules_leave_no_patch_behind() -> Iterator[None]:
     assert not rope_compat.status().active
 
 
+HERE = Path(__file__).parent
+
+# How long an example takes says nothing on a machine that does other work as well.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
+
+def wanted_lanes() -> tuple[str, ...]:
+    """All lanes, or an environment's own where tox runs; ``ROPE_COMPAT_LANES`` names others, or "all"."""
+    chosen = os.environ.get("ROPE_COMPAT_LANES", "")
+    if chosen and chosen != "all":
+        return tuple(chosen.split(","))
+    environment = os.environ.get("TOX_ENV_NAME", "")
+    return lanes_of(environment) if environment and not chosen else tuple(LANES)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    unknown = set(wanted_lanes()) - set(LANES)
+    if unknown:
+        raise pytest.UsageError(
+            f"ROPE_COMPAT_LANES: {', '.join(unknown)}; expected {', '.join(LANES)} or all"
+        )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what has no subject here: an empty list of modules, a build or a device that is not there."""
-    absent = [item for item in items if _is_empty(item) or not _is_wanted(item)]
+    """Deselect what other lanes run, and what has no subject here: a model, a build, a device."""
+    lanes = wanted_lanes()
+    absent = [item for item in items if _lane(item) not in lanes or _is_empty(item) or not _is_wanted(item)]
+    _record(items, absent, config)
     if absent:
         config.hook.pytest_deselected(items=absent)
-        items[:] = [item for item in items if item not in absent]
+        gone = set(absent)
+        items[:] = [item for item in items if item not in gone]
+
+
+def _lane(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("lane")
+    return str(mark.args[0]) if mark else lane_of(item.path.relative_to(HERE).as_posix())
 
 
 def _is_empty(item: pytest.Item) -> bool:
@@ -42,3 +79,18 @@ def _is_empty(item: pytest.Item) -> bool:
 
 def _is_wanted(item: pytest.Item) -> bool:
     return all(mark.args[0] for mark in item.iter_markers("only"))
+
+
+def _record(items: list[pytest.Item], absent: list[pytest.Item], config: pytest.Config) -> None:
+    """Write down what is run and what is not: `.ci/matrix.py` fails for a test that no environment runs."""
+    folder = os.environ.get("ROPE_COMPAT_COLLECTED", "")
+    worker = getattr(config, "workerinput", {}).get("workerid", "gw0")
+    if not folder or worker != "gw0":
+        return
+    gone = {id(item) for item in absent}
+    run = {item.nodeid.partition("[")[0] for item in items if id(item) not in gone}
+    # No environment has a GPU.
+    named = {item.nodeid.partition("[")[0] for item in absent if not item.get_closest_marker("gpu")}
+    path = Path(folder) / f"collected{os.environ.get('ROPE_COMPAT_EXPECT_X_TRANSFORMERS', '')}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"run": sorted(run), "not run": sorted(named - run)}), "utf-8")

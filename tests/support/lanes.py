@@ -1,0 +1,98 @@
+"""Which tests run in which environments of the matrix: three lanes, with the reason for each.
+
+Data only: `tests/conftest.py` selects by it, ``docs/make_matrix.py`` makes a
+table of it for ``docs/matrix.md``.
+"""
+
+from __future__ import annotations
+
+CONTRACT, GENERATION, ONCE = "contract", "generation", "once"
+
+#: What each lane is for.
+LANES = {
+    CONTRACT: "must hold on every release, as each release has signatures, classes and configs of its own",
+    GENERATION: "depends on what a generation of releases has in common, and costs much: compiled graphs, "
+    "planted mistakes, models of custom code, fresh processes",
+    ONCE: "does not depend on the installed release: the catalog, the engine, the mathematics",
+}
+
+#: Environments that run more than the contract.
+ENVIRONMENTS = {
+    GENERATION: {
+        "tf4.36.2": "tables of cos and sin",
+        "tf4.43.4": "init functions, configs in the constructors",
+        "tf4.48.3": "position_embeddings",
+        "tf4.57.6": "the last of 4.x",
+        "tf5.0.0": "rope_parameters, and a loader that overwrites buffers",
+        "tf5.10.4": "config classes as dataclasses",
+        "tf5.16.1": "the last with sections that attention merges",
+        "tfnewest": "the newest",
+    },
+    ONCE: {"tfnewest": "one is enough"},
+}
+
+#: The lane of a test file or of a folder; what is not named is in the contract. A test that is marked
+#: `once` is in that lane, wherever its file is.
+FILES = {
+    # Patching knows neither torch nor transformers.
+    "patching": ONCE,
+    # Reads this repository and what the package ships.
+    "unit/test_packaging.py": ONCE,
+    "unit/test_cli.py": ONCE,
+    "unit/test_cli_pages.py": ONCE,
+    "unit/test_cli_plan.py": ONCE,
+    "unit/test_catalog_command.py": ONCE,
+    "unit/test_drift_records.py": ONCE,
+    "unit/test_rope_spec.py": ONCE,
+    "unit/test_loading_construction.py": ONCE,
+    # The mathematics, held against itself.
+    "unit/test_rotary_decay.py": ONCE,
+    "unit/test_rotary_flash.py": ONCE,
+    "unit/test_rotary_layouts.py": ONCE,
+    "unit/test_rotary_mismatch.py": ONCE,
+    "unit/test_rotary_operations.py": ONCE,
+    "unit/test_rotary_pairing.py": ONCE,
+    "unit/test_rotary_reference.py": ONCE,
+    "unit/test_rotary_xpos.py": ONCE,
+    # Metadata of made-up installations.
+    "unit/test_environment.py": ONCE,
+    "unit/test_environment_judge.py": ONCE,
+    # Reads every file of the installed release, twice; `rope-compat catalog verify` does it for all releases.
+    "unit/test_catalog_installed.py": GENERATION,
+    # Planted mistakes and whole installations: what verify and identify know is data of generations.
+    "user/test_verify_model.py": GENERATION,
+    "user/test_verify_installation.py": GENERATION,
+    "user/test_identify_models.py": GENERATION,
+    "user/test_identify_transformers.py": GENERATION,
+    "user/test_drift.py": GENERATION,
+    "unit/test_cli_doctor.py": GENERATION,
+    # Dynamo traces plain functions: which functions these are is the contract's matter.
+    "user/test_compile.py": GENERATION,
+    "user/test_init_compile.py": GENERATION,
+    "user/test_rotary_class_compile.py": GENERATION,
+    # Whole files of custom code against goldens; test_loading.py keeps each way of loading.
+    "user/test_custom_models.py": GENERATION,
+    # Processes of their own, seconds each.
+    "user/test_example.py": GENERATION,
+    "user/test_order_when_fresh.py": GENERATION,
+    "user/test_pickling.py": GENERATION,
+    "unit/test_glance.py": GENERATION,
+    # Names beside RoPE: which there are is held against the catalog, once.
+    "user/test_neighbours.py": GENERATION,
+    "user/test_neighbours_masks.py": GENERATION,
+    # Others' patches, unmodified: each was written for one generation.
+    "user/test_other_patches.py": GENERATION,
+    "third_party": GENERATION,
+}
+
+
+def lane_of(path: str) -> str:
+    """The lane of a test file, by its path below ``tests``."""
+    return FILES.get(path) or FILES.get(path.partition("/")[0]) or CONTRACT
+
+
+def lanes_of(environment: str) -> tuple[str, ...]:
+    """The lanes that an environment runs: all, unless it stands for one release of transformers."""
+    if not environment.startswith(("tf", "kernels")) or environment in ("tfany", "tfmain"):
+        return tuple(LANES)
+    return (CONTRACT, *(lane for lane in (GENERATION, ONCE) if environment in ENVIRONMENTS[lane]))
