@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.lanes import FILES, LANES, lane_of, lanes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -108,3 +110,23 @@ def test_documents_are_checked(
     document.write_text(text)
     assert load("docs/check_docs.py", monkeypatch)["main"]([str(document)]) == (1 if problem else 0)
     assert problem in capsys.readouterr().out
+
+
+def test_a_test_that_no_environment_runs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, run, left in (("one", ["a", "b"], ["c", "d"]), ("two", ["c"], ["a", "d"])):
+        (tmp_path / name / "log").mkdir(parents=True)
+        text = json.dumps({"run": run, "not run": left})
+        (tmp_path / name / "log" / "collected.json").write_text(text)
+    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
+    idle = load(".ci/matrix.py", monkeypatch)["tests_that_ran_nowhere"]
+    assert idle(tmp_path, ["one", "two"]) == ["d"]
+    assert idle(tmp_path, ["one"]) == ["c", "d"]
+
+
+def test_lanes_name_files_that_are_there() -> None:
+    assert [path for path in FILES if not (ROOT / "tests" / path).exists()] == []
+    assert set(FILES.values()) <= set(LANES)
+    assert lane_of("patching/test_new.py") == "once"
+    assert lane_of("user/test_new.py") == "contract"
+    assert lanes_of("tf4.37.2") == ("contract",)
+    assert lanes_of("tfnewest") == lanes_of("tfany") == tuple(LANES)

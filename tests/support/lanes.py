@@ -46,7 +46,6 @@ FILES = {
     "unit/test_rope_spec.py": ONCE,
     "unit/test_loading_construction.py": ONCE,
     # The mathematics, held against itself.
-    "unit/test_rotary_decay.py": ONCE,
     "unit/test_rotary_flash.py": ONCE,
     "unit/test_rotary_layouts.py": ONCE,
     "unit/test_rotary_mismatch.py": ONCE,

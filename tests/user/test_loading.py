@@ -164,7 +164,7 @@ def test_what_was_put_back_is_reported_by_name(
 ) -> None:
     rope_compat.patch(on_problem="ignore")
     with caplog.at_level(logging.INFO, logger="rope_compat"):
-        load(save(expected, tmp_path / "model"))
+        loaded = load(save(expected, tmp_path / "model"))
     if not HAS_META_LOADER:
         assert not caplog.records
         return
