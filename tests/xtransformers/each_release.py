@@ -1,7 +1,7 @@
 """Test rope_compat with one release of x-transformers after the other, beside one torch.
 
-``python tests/xtransformers/each_release.py FOLDER LOGS [options of pytest]``: each release is installed into a
-folder of its own below FOLDER, without what it requires, and tested in a process of its own. Results are in LOGS.
+``python each_release.py FOLDER LOGS [options of pytest]``: each release is installed into a folder of
+its own below FOLDER, without what it requires, and tested in a process of its own.
 """
 
 from __future__ import annotations
