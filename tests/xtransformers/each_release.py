@@ -1,7 +1,7 @@
 """Test rope_compat with one release of x-transformers after the other, beside one torch.
 
 ``python each_release.py FOLDER LOGS [options of pytest]``: each release is installed into a folder of
-its own below FOLDER, without what it requires, and tested in a process of its own.
+its own below FOLDER, and tested in a process of its own. The newest is there already.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
+NEWEST = "newest"
 
 #: One for each generation of the rotary embedding, one for each kind of broken release, and the newest.
 RELEASES = (
@@ -29,23 +30,35 @@ RELEASES = (
     "1.42.20",
     "1.43.1",
     "2.11.11",
-    "newest",
+    NEWEST,
 )
 
 
 def install(release: str, folder: Path) -> None:
-    """Put a release into a folder, if it is not there; the newest is asked for each time."""
-    if release != "newest" and list(folder.glob("x_transformers-*.dist-info")):
+    """Put a release into a folder, if it is not there."""
+    if release == NEWEST or list(folder.glob("x_transformers-*.dist-info")):
         return
-    wanted = "x-transformers" if release == "newest" else f"x-transformers=={release}"
-    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--upgrade"]
-    subprocess.run([*command, "--python", sys.executable, "--target", str(folder), wanted], check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--python",
+        sys.executable,
+    ]
+    subprocess.run([*command, "--target", str(folder), f"x-transformers=={release}"], check=True)
 
 
 def run(release: str, folder: Path, logs: Path, options: list[str]) -> int:
     """Test with a release; pytest's exit status."""
     print(f"--- x-transformers {release}", flush=True)
-    environ = os.environ | {"PYTHONPATH": str(folder), "ROPE_COMPAT_EXPECT_X_TRANSFORMERS": release}
+    environ = os.environ | {
+        "PYTHONPATH": str(folder) if release != NEWEST else "",
+        "ROPE_COMPAT_EXPECT_X_TRANSFORMERS": release,
+    }
     command = [
         sys.executable,
         "-m",
