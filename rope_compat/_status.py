@@ -86,5 +86,5 @@ def _gathered(applied: dict[str, str]) -> dict[str, str]:
 
 def _loaded() -> tuple[tuple[str, tuple[str, ...]], ...]:
     # Not imported here: where nothing was loaded, torch may not be there.
-    filling = sys.modules.get(f"{__package__}.loading.filling")
-    return tuple(map(tuple, filling.LOADED)) if filling is not None else ()
+    around_loader = sys.modules.get(f"{__package__}._adapters.loading.around_loader")
+    return tuple(map(tuple, around_loader.LOADED)) if around_loader is not None else ()

@@ -2,8 +2,8 @@
 
 A model is a folder of ``transformers/models``. Those that are not here have the convention of Llama. The
 records were read from the models' code of 4.36.2 to 5.24.0, and hold for every release but where one says
-otherwise; they are what a function is judged by, so that code which pairs other channels than its model's
-weights were trained for is found.
+otherwise. `verify` judges functions of the installation and attention of models by this one table, so that
+code which pairs other channels than its model's weights were trained for is found.
 """
 
 from __future__ import annotations
@@ -62,7 +62,14 @@ _BY_MODEL: dict[str, Convention] = {
     **dict.fromkeys(("moonshine", "moonshine_streaming", "pe_audio", "pe_audio_video", "pe_video"), _WIDENED),
 }
 
-#: Model, name of the function (or empty for all), first release: where one model has several conventions.
+#: What a name means in every model: channels as complex numbers (Llama 4, DeepSeek-V2), and neighbours that
+#: are sorted into halves before they turn (DeepSeek-V3), which is what attention multiplies.
+_BY_FUNCTION: dict[str, Convention] = {
+    **dict.fromkeys(("apply_rotary_emb", "vision_apply_rotary_emb"), _SINGLE_PAIRS),
+    "apply_rotary_pos_emb_interleave": LLAMA,
+}
+
+#: Model, name of the function, first release: where one model has several conventions.
 _EXCEPTIONS: tuple[tuple[str, str, str, Convention], ...] = (
     # The text part pairs neighbours, the vision tower halves. From 5.17.0 the rotary module lays them out.
     *((model, name, since, meaning)
@@ -86,11 +93,11 @@ def convention_of(model: str, name: str, release: str | None) -> Convention:
 
     Args:
         model: folder below ``transformers/models``.
-        name: of the function.
+        name: of the function that turns q and k.
         release: the installed release, or the one that stands for it; None for the newest.
     """
     here = None if release is None else Version(release)
     for known, function, since, meaning in _EXCEPTIONS:
         if (known, function) == (model, name) and (here is None or here >= Version(since)):
             return meaning
-    return _BY_MODEL.get(model, LLAMA)
+    return _BY_FUNCTION.get(name) or _BY_MODEL.get(model, LLAMA)

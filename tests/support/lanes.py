@@ -60,6 +60,7 @@ FILES = {
     "unit/test_catalog_installed.py": GENERATION,
     # Planted mistakes and whole installations: what verify and identify know is data of generations.
     "user/test_verify_model.py": GENERATION,
+    "user/test_conventions.py": GENERATION,
     "user/test_verify_installation.py": GENERATION,
     "user/test_identify_models.py": GENERATION,
     "user/test_identify_transformers.py": GENERATION,

@@ -245,7 +245,7 @@ def complex_pair(function: Function, convention: Convention, dtype: torch.dtype)
         xs=tuple(draw(*shape, seed=n, dtype=dtype) for n in (2, 3)),
         cos=cos,
         sin=sin,
-        convention=Convention("interleaved", "single"),
+        convention=convention,
         call=call,
         exact=exact,
         rows=picked,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..._adapters.attention.owner import layer_type_of
-from ..._facts.pairings import pairing_of
+from ..._facts.conventions import Convention, convention_of
+from ..._facts.functions import FAMILIES
 from ..._outcome import Item
 from ..._utils.imports import reason_of
 from ..._utils.ownership import is_custom
@@ -24,6 +27,9 @@ from .rotation_faults import Rotation, axes, cause_of, chord, structures
 
 __all__ = ["judge_attention"]
 
+#: Names of functions that turn q and k.
+_TURNING = frozenset(family.name for family in FAMILIES if "apply_rotary" in family.name)
+
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
@@ -33,6 +39,8 @@ class _Layer:
     module: nn.Module
     given: Described
     expected: Expected
+    #: None where the code is not transformers' own: then it is the checkpoints' own affair.
+    convention: Convention | None
 
 
 def judge_attention(model: nn.Module, settings: Settings, units: list[Unit]) -> Iterator[Item]:
@@ -90,7 +98,24 @@ def _layers(model: nn.Module, settings: Settings, seen: Run) -> Iterator[_Layer]
             expected = given.expected()
         except RopeConfigError:
             continue
-        yield _Layer(path, modules[path], given, expected)
+        yield _Layer(path, modules[path], given, expected, _convention(type(modules[path])))
+
+
+def _convention(attention: type) -> Convention | None:
+    """What transformers means by the rotation in an attention of its own: by the function that it calls."""
+    for cls in attention.__mro__:
+        parts = cls.__module__.split(".")
+        if is_custom(cls):
+            return None
+        if parts[:2] == ["transformers", "models"] and len(parts) > 2:
+            forward = getattr(attention, "forward", None)
+            native = getattr(getattr(forward, "__rope_compat__", None), "native", forward)
+            code = getattr(inspect.unwrap(native), "__code__", None) if callable(native) else None
+            called = getattr(code, "co_names", ())
+            names = [name for name in called if name in _TURNING]
+            release = getattr(sys.modules.get("transformers"), "__version__", None)
+            return convention_of(parts[2], names[0] if names else "apply_rotary_pos_emb", release)
+    return None
 
 
 def _kind(module: nn.Module) -> str | None:
@@ -169,7 +194,12 @@ def _tolerance(layer: _Layer, dtype: torch.dtype) -> float:
 
 
 def _phases(layer: _Layer, positions: Tensor) -> Tensor:
-    return positions[:, None] * layer.expected.inv_freq
+    return positions[:, None] * _speeds(layer)
+
+
+def _speeds(layer: _Layer) -> Tensor:
+    """Radians a position, negative where the model turns against the common direction (NanoChat)."""
+    return layer.expected.inv_freq * (layer.convention.direction if layer.convention is not None else 1)
 
 
 def _phases_of_axes(layer: _Layer, kinds: Tensor | None = None) -> Tensor:
@@ -182,7 +212,7 @@ def _phases_of_axes(layer: _Layer, kinds: Tensor | None = None) -> Tensor:
         interleaved = bool(layer.given.spec.parameters.get("mrope_interleaved"))
         kinds = axes(list(sections), pairs, interleaved=interleaved)
     rows = torch.stack([permuted(axis).double() for axis in range(3)])
-    return rows[kinds].T * layer.expected.inv_freq
+    return rows[kinds].T * _speeds(layer)
 
 
 def _compare(
@@ -204,8 +234,8 @@ def _compare(
             for before, after in ((origin.q, caught.q), (origin.k, caught.k))
         )
     ]
-    known = None if is_custom(type(layer.module)) else pairing_of(type(layer.module))
-    right = [one for one in fitting if known is None or one.pairing == known]
+    known = layer.convention
+    right = [one for one in fitting if known is None or one.pairing == known.pairing]
     if right:
         return right[0], None
     if fitting:
