@@ -102,20 +102,21 @@ _MODULES = {
 SHIMS = (NAMES, LAZY, MASKS, DEEPSPEED, ONNX)
 
 # Modules beside those of models that have lost public classes, functions or tables of their own between two
-# supported releases, or a name of `_facts.removed_names`. From the catalog, whose names take 0.1 s to read; a
-# test compares. Left out is what only transformers itself imports from: commands, quantizers, dummy objects.
+# supported releases (packages: what they re-exported, too), or a name of `_facts.removed_names`. From the
+# catalog, whose names take 0.1 s to read; a test compares. Left out: what only transformers itself imports from.
 _PLAIN = """
-    activations audio_utils cache_utils convert_slow_tokenizer core_model_loading data.data_collator
-    file_utils generation generation.configuration_utils generation.logits_process
+    activations audio_utils cache_utils convert_slow_tokenizer core_model_loading data data.data_collator
+    data.datasets file_utils generation generation.configuration_utils generation.logits_process
     generation.stopping_criteria generation.tf_utils generation.utils hyperparameter_search
     image_processing_utils_fast image_transforms image_utils integrations integrations.accelerate
     integrations.awq integrations.bitsandbytes integrations.compressed_tensors integrations.executorch
-    integrations.finegrained_fp8 integrations.ggml integrations.gguf.gguf_tokenizer_mapping
-    integrations.hub_kernels integrations.integration_utils integrations.mxfp4
-    integrations.npu_flash_attention integrations.peft integrations.tensor_parallel integrations.torchao
-    masking_utils model_debugging_utils modelcard modeling_flash_attention_utils modeling_flax_utils
-    modeling_gguf_pytorch_utils modeling_rope_utils modeling_tf_utils modeling_utils models optimization
-    pipelines.base pipelines.image_text_to_text processing_utils pytorch_utils tokenization_utils
+    integrations.finegrained_fp8 integrations.ggml integrations.gguf
+    integrations.gguf.gguf_tokenizer_mapping integrations.hub_kernels integrations.integration_utils
+    integrations.mistral integrations.mxfp4 integrations.npu_flash_attention integrations.peft
+    integrations.tensor_parallel integrations.torchao masking_utils model_debugging_utils modelcard
+    modeling_flash_attention_utils modeling_flax_utils modeling_gguf_pytorch_utils modeling_rope_utils
+    modeling_tf_utils modeling_utils models optimization pipelines pipelines.base
+    pipelines.image_text_to_text processing_utils pytorch_utils testing_utils tokenization_utils
     tokenization_utils_base trainer trainer_pt_utils trainer_utils training_args utils utils.args_doc
     utils.backbone_utils utils.doc utils.fx utils.generic utils.hub utils.import_utils utils.loading_report
     utils.output_capturing utils.quantization_config

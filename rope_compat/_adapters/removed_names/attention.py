@@ -86,24 +86,6 @@ class _Contract:
     cache: str
     returns_three: bool
 
-    @property
-    def where_now(self) -> str:
-        """What to do instead of changing the class."""
-        if self.live is None:
-            return f"nothing in the installed transformers instantiates it; see {self.module}"
-        return (
-            f"the installed transformers has {self.live.__name__} for every implementation, and instantiates "
-            f"nothing else. Assign to {self.module}.{self.live.__name__}, or register a function with "
-            "transformers.AttentionInterface"
-        )
-
-    def describes(self, instance: Any) -> bool:
-        """Whether a live attention computes what the name says."""
-        if self.live is None or not isinstance(instance, self.live):
-            return False
-        config = getattr(instance, "config", None)
-        return getattr(config, "_attn_implementation", None) == self.implementation
-
 
 def _implementation(name: str) -> str:
     return next(value for end, value in _IMPLEMENTATIONS.items() if name.endswith(end))
@@ -125,31 +107,22 @@ def _class(module: str, name: str, written_for: str | None) -> Any:
     cache = next((each for each in _CACHES if each in parameters), "")
     is_old = was_there_in(written_for, module, name)
     contract = _Contract(name, module, live, _implementation(name), parameters, cache, is_old)
-    body: dict[str, Any] = {
-        "__module__": module,
-        "__doc__": f"{name} as it was: computes with {contract.implementation}, whatever the config says.",
-        "__init__": _refusing(contract) if live is None else _constructor(contract),
-    }
-    if live is not None:
-        body["forward"] = _forward(contract)
-    return LegacyAttentionType(name, (torch.nn.Module if live is None else live,), body, contract)
+    text = f"{name} as it once was: computes with {contract.implementation}, whatever the config says."
+    body = {"__module__": module, "__doc__": text, "__init__": _constructor(contract)}
+    if live is None:
+        return LegacyAttentionType(name, (torch.nn.Module,), body, contract)
+    return LegacyAttentionType(name, (live,), {**body, "forward": _forward(contract)}, contract)
 
 
 class LegacyAttentionType(type):
-    """The class of restored attention classes: says when something is put on one in vain.
-
-    Subclasses are the user's own, and free: they are made without a contract.
-    """
+    """The class of restored attention classes. Subclasses are the user's own, and have no contract."""
 
     _contract: _Contract
 
     def __new__(
         cls, name: str, bases: tuple[type, ...], body: dict[str, Any], contract: _Contract | None = None
     ) -> LegacyAttentionType:
-        made = super().__new__(cls, name, bases, body)
-        if contract is not None:
-            type.__setattr__(made, "_contract", contract)
-        return made
+        return super().__new__(cls, name, bases, body if contract is None else body | {"_contract": contract})
 
     def __init__(
         cls, name: str, bases: tuple[type, ...], body: dict[str, Any], contract: _Contract | None = None
@@ -157,33 +130,41 @@ class LegacyAttentionType(type):
         super().__init__(name, bases, body)
 
     def __setattr__(cls, name: str, value: Any) -> None:
+        """Says when something is put on a restored class in vain."""
         super().__setattr__(name, value)
-        if "_contract" in vars(cls) and callable(value):
-            announce(
-                f"{cls.__name__}.{name} was assigned, without effect on any model: {cls._contract.where_now}",
-                DeadPatchWarning,
-            )
+        if "_contract" not in vars(cls) or not callable(value):
+            return
+        module, live = cls._contract.module, cls._contract.live
+        where_now = (
+            f"nothing in the installed transformers instantiates it; see {module}"
+            if live is None
+            else f"the installed transformers has {live.__name__} for every implementation, and instantiates "
+            f"nothing else. Assign to {module}.{live.__name__}, or register a function with "
+            "transformers.AttentionInterface"
+        )
+        announce(
+            f"{cls.__name__}.{name} was assigned, without effect on any model: {where_now}", DeadPatchWarning
+        )
 
     def __instancecheck__(cls, instance: Any) -> bool:
         """Also a live attention that computes as the name says: it is what the class once stood for."""
         if super().__instancecheck__(instance):
             return True
-        return "_contract" in vars(cls) and cls._contract.describes(instance)
-
-
-def _refusing(contract: _Contract) -> Callable[..., None]:
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        raise IncompatibleVersionError(
-            f"{contract.name} cannot be made here: the installed transformers has no class in "
-            f"{contract.module} whose attention the config chooses. Use the classes that the module has, or "
-            "install the release that the code was written for"
-        )
-
-    return __init__
+        contract = vars(cls).get("_contract")
+        if contract is None or contract.live is None or not isinstance(instance, contract.live):
+            return False
+        chosen = getattr(getattr(instance, "config", None), "_attn_implementation", None)
+        return bool(chosen == contract.implementation)
 
 
 def _constructor(contract: _Contract) -> Callable[..., None]:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        if contract.live is None:
+            raise IncompatibleVersionError(
+                f"{contract.name} cannot be made here: the installed transformers has no class in "
+                f"{contract.module} whose attention the config chooses. Use the classes that the module has, "
+                "or install the release that the code was written for"
+            )
         first = args[0] if args else kwargs.get("dim")
         if contract.live.__name__ in _OF_NUMBERS and isinstance(first, int):
             wanted, *fields = _OF_NUMBERS[contract.live.__name__]
@@ -196,11 +177,10 @@ def _constructor(contract: _Contract) -> Callable[..., None]:
             # Encoders could be made of numbers alone (Bart's: embed_dim, num_heads).
             config = importlib.import_module("transformers").PretrainedConfig()
         self.config = _choosing(config, contract.implementation)
-        for attribute, field in (
-            _OLD_ATTRIBUTES.items() if "position_embeddings" in contract.parameters else ()
-        ):
-            if not hasattr(self, attribute) and hasattr(config, field):
-                setattr(self, attribute, getattr(config, field))
+        if "position_embeddings" in contract.parameters:
+            for attribute, field in _OLD_ATTRIBUTES.items():
+                if not hasattr(self, attribute) and hasattr(config, field):
+                    setattr(self, attribute, getattr(config, field))
 
     return __init__
 

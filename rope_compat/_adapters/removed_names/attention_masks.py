@@ -6,6 +6,7 @@ Written anew, to the numbers of 4.57.6: 0 where a query may look, the dtype's lo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -46,22 +47,16 @@ def _causal(
     return mask[None, None].expand(batch, 1, queries, keys)
 
 
+@dataclass
 class AttentionMaskConverter:
     """Makes 4-D masks of 2-D ones, causal or not, with a sliding window or without."""
 
-    def __init__(self, is_causal: bool, sliding_window: int | None = None) -> None:
-        if sliding_window is not None and sliding_window <= 0:
-            raise ValueError(f"sliding_window has to be positive, not {sliding_window}")
-        self.is_causal = is_causal
-        self.sliding_window = sliding_window
+    is_causal: bool
+    sliding_window: int | None = None
 
-    def __repr__(self) -> str:
-        return f"AttentionMaskConverter(is_causal={self.is_causal}, sliding_window={self.sliding_window})"
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and vars(other) == vars(self)
-
-    __hash__ = None  # type: ignore[assignment]
+    def __post_init__(self) -> None:
+        if self.sliding_window is not None and self.sliding_window <= 0:
+            raise ValueError(f"sliding_window has to be positive, not {self.sliding_window}")
 
     def to_causal_4d(
         self,
@@ -91,9 +86,8 @@ class AttentionMaskConverter:
             if key_value_length is None:
                 raise ValueError("a causal mask needs key_value_length")
             batch, device = attention_mask_2d.shape[0], attention_mask_2d.device
-            return _hide(
-                _causal(batch, query_length, key_value_length, dtype, device, self.sliding_window), expanded
-            )
+            causal = _causal(batch, query_length, key_value_length, dtype, device, self.sliding_window)
+            return _hide(causal, expanded)
         if self.sliding_window is not None:
             raise NotImplementedError("a sliding window needs a causal mask")
         return expanded

@@ -85,8 +85,11 @@ def record_of(module: str, name: str, release: str | None) -> RemovedName | None
     by_name, patterns = _records()
     for record in (*by_name.get(name, ()), *patterns):
         if record.covers(module, name):
-            due = is_due(record.gone, release) if record.gone else _was_there_before(release, module, name)
-            return record if due else None
+            if record.gone:
+                return record if is_due(record.gone, release) else None
+            # It differs by module.
+            place = _place_of(release)
+            return record if any(first < place for first, _ in _spans(module, name)) else None
     return None
 
 
@@ -122,35 +125,33 @@ def _known(release: str | None) -> str:
         return catalog.newest_known()
 
 
-def _place_of(release: str | None) -> int:
-    from ...catalog.store import catalog
-
-    return catalog().order[_known(release)]
-
-
-def _was_there_before(release: str | None, module: str, name: str) -> bool:
-    """Whether an earlier release had a name: what the table leaves open, as it differs by module."""
+def _spans(module: str, name: str) -> list[tuple[int, int]]:
+    """From which release to which a module had a name, by their places in the catalog."""
     from ... import catalog
+    from ...catalog.store import catalog as store
 
-    place = _place_of(release)
-    return any(_place_of(span.first) < place for span in catalog.name_spans(module, name))
+    order = store().order
+    return [(order[span.first], order[span.last]) for span in catalog.name_spans(module, name)]
+
+
+def _place_of(release: str | None) -> int:
+    from ...catalog.store import catalog as store
+
+    return store().order[_known(release)]
 
 
 def was_there_in(release: str | None, module: str, name: str) -> bool:
     """Whether a release, if one is said, is one of those up to the last that had a name."""
-    from ... import catalog
-
-    spans = catalog.name_spans(module, name) if release is not None else ()
-    return bool(spans) and _place_of(release) <= _place_of(spans[-1].last)
+    spans = _spans(module, name) if release is not None else []
+    return bool(spans) and _place_of(release) <= spans[-1][1]
 
 
 def names_when_last_there(module: str, name: str) -> frozenset[str]:
     """Everything that a module had in the last release in which it had one name."""
-    from ... import catalog
     from ...catalog.store import catalog as store
 
-    spans = catalog.name_spans(module, name)
-    return store().names_in(module, spans[-1].last) if spans else frozenset()
+    spans = _spans(module, name)
+    return store().names_in(module, store().builds[spans[-1][1]]) if spans else frozenset()
 
 
 def _what_happened(module: str, name: str, release: str | None) -> str:
