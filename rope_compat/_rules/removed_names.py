@@ -103,7 +103,7 @@ SHIMS = (NAMES, LAZY, MASKS, DEEPSPEED, ONNX)
 
 # Modules beside those of models that have lost public classes, functions or tables of their own between two
 # supported releases (packages: what they re-exported, too), or a name of `_facts.removed_names`. From the
-# catalog, whose names take 0.1 s to read; a test compares. Left out: what only transformers itself imports from.
+# catalog, whose names take 0.1 s to read; a test compares. Not in it: what only transformers imports from.
 _PLAIN = """
     activations audio_utils cache_utils convert_slow_tokenizer core_model_loading data data.data_collator
     data.datasets file_utils generation generation.configuration_utils generation.logits_process
