@@ -11,8 +11,8 @@ from rope_compat._report.drift import drift_section
 from rope_compat._report.examination import Examination, is_unexpected
 from rope_compat._report.functions import functions_section
 from rope_compat._report.headline import headline
-from rope_compat._report.neighbours import neighbours_of, neighbours_section
 from rope_compat._report.page import Item, Page, Row, Section, Tone
+from rope_compat._report.removed_names import removed_names_of, removed_names_section
 from rope_compat._rules.shim import Shim
 from rope_compat._version import __version__
 
@@ -38,7 +38,7 @@ def page(found: Examination) -> Page:
             drift_section(found.drift),
             Section("Good to know", tuple(map(_problem, notes))),
             functions_section(found),
-            neighbours_section(_release(found)),
+            removed_names_section(_release(found)),
             Section("What patch() would do", tuple(_plan(found.plan))),
         ),
         tone,
@@ -59,7 +59,7 @@ def to_dict(found: Examination) -> dict[str, object]:
         "plan": [asdict(step) for step in found.plan.steps],
         "off": found.off,
         "functions": asdict(found.functions) if found.functions is not None else None,
-        "neighbours": neighbours_of(_release(found)) if _release(found) else None,
+        "neighbours": removed_names_of(_release(found)) if _release(found) else None,
         "drift": found.drift.to_dict() if found.drift is not None else None,
     }
 

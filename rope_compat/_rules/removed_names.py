@@ -1,7 +1,10 @@
 """The shims for names beside RoPE whose absence stops imports. Which names: `_facts.removed_names`.
 
-One ``__getattr__`` a module answers for all of them, so that a module costs one assignment however many names
-it has lost, and objects are built for those names only that somebody asks for.
+What is missing is given when it is asked for. One ``__getattr__``, on the class of lazy modules, answers for
+transformers and all its lazy packages; modules that are gone are told to the import hook. A plain module that
+is loaded can only answer by a ``__getattr__`` of its own: ``from ... import`` looks at its attributes and at
+`sys.modules`, and then raises without asking anything that could be replaced in one place. So only those get
+one from which names were taken: models' modules, and `_LOSING`.
 """
 
 from __future__ import annotations
@@ -11,19 +14,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from .._adapters.removed_names.module_getattr import (
-    Answers,
-    is_import_statement,
-    lazy_getattr,
-    module_getattr,
-    native_of,
-)
 from .._patching.edits import Assign, Edit, Resolve, Rule, SetItem
 from .._patching.references import namespace
 from .functions import Options
 from .rule import ModuleRule
 from .shim import Shim
+
+if TYPE_CHECKING:
+    from .._adapters.removed_names.lookup import RemovedNames
 
 __all__ = ["SHIMS", "rules"]
 
@@ -101,64 +101,93 @@ _MODULES = {
 
 SHIMS = (NAMES, LAZY, MASKS, DEEPSPEED, ONNX)
 
+# Modules beside those of models that have lost public classes, functions or tables of their own between two
+# supported releases (packages: what they re-exported, too), or a name of `_facts.removed_names`. From the
+# catalog, whose names take 0.1 s to read; a test compares. Not in it: what only transformers imports from.
+_PLAIN = """
+    activations audio_utils cache_utils convert_slow_tokenizer core_model_loading data data.data_collator
+    data.datasets file_utils generation generation.configuration_utils generation.logits_process
+    generation.stopping_criteria generation.tf_utils generation.utils hyperparameter_search
+    image_processing_utils_fast image_transforms image_utils integrations integrations.accelerate
+    integrations.awq integrations.bitsandbytes integrations.compressed_tensors integrations.executorch
+    integrations.finegrained_fp8 integrations.ggml integrations.gguf
+    integrations.gguf.gguf_tokenizer_mapping integrations.hub_kernels integrations.integration_utils
+    integrations.mistral integrations.mxfp4 integrations.npu_flash_attention integrations.peft
+    integrations.tensor_parallel integrations.torchao masking_utils model_debugging_utils modelcard
+    modeling_flash_attention_utils modeling_flax_utils modeling_gguf_pytorch_utils modeling_rope_utils
+    modeling_tf_utils modeling_utils models optimization pipelines pipelines.base
+    pipelines.image_text_to_text processing_utils pytorch_utils testing_utils tokenization_utils
+    tokenization_utils_base trainer trainer_pt_utils trainer_utils training_args utils utils.args_doc
+    utils.backbone_utils utils.doc utils.fx utils.generic utils.hub utils.import_utils utils.loading_report
+    utils.output_capturing utils.quantization_config
+"""
+_LOSING = frozenset(f"{_PACKAGE}.{name}" for name in _PLAIN.split())
+
 
 @dataclass(frozen=True, slots=True)
 class _NamesRule(ModuleRule):
     """Also explains the absence of modules."""
 
-    answers: Answers | None = None
+    names: RemovedNames | None = None
 
     def absent(self, module_name: str) -> None:
         """Raise the reason where an import statement fails; say nothing to those who only ask."""
-        if self.answers is not None and is_import_statement():
-            self.answers.explain_module(module_name)
+        from .._adapters.removed_names.module_getattr import is_import_statement
+
+        if self.names is not None and is_import_statement():
+            self.names.explain_module(module_name)
+
+
+def loses_names(module_name: str) -> bool:
+    """Whether names were taken from a module of this name."""
+    return module_name.startswith(f"{_PACKAGE}.models.") or module_name in _LOSING
 
 
 def _key(shim: Shim, options: Options) -> tuple[str, ...]:
     return (shim.name, str(options.written_for), repr(options.selection))
 
 
-def _names(options: Options, answers: Answers) -> ModuleRule:
+def _plain_modules(options: Options, names: RemovedNames) -> ModuleRule:
     def edits(module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
-        attributes = namespace(module)
-        if type(module).__name__ == _LAZY:
+        place = str(namespace(module).get("__name__"))
+        if not loses_names(place) or type(module).__name__ == _LAZY:
             return
-        # A nested patch() finds the answers of the outer one: its own stand on what the module has itself.
-        native = native_of(attributes.get(_GETATTR))
-        make = partial(module_getattr, module, native, answers)
-        target = f"{attributes.get('__name__')}:{_GETATTR}"
-        detail = "names that are gone"
+        from .._adapters.removed_names.module_getattr import module_getattr
+
+        make = partial(module_getattr, module, names)
+        target, detail = f"{place}:{_GETATTR}", "names that are gone"
         yield Assign(target, module, _GETATTR, make, _key(NAMES, options), NAMES.name, detail)
 
-    return _NamesRule(NAMES, _is_wanted, edits, answers=answers)
+    # Of every module, as the rule is also asked about those that are gone.
+    return _NamesRule(NAMES, lambda name: name.startswith(f"{_PACKAGE}."), edits, names=names)
 
 
-def _is_wanted(module_name: str) -> bool:
-    return module_name.startswith("transformers.")
-
-
-def _packages(options: Options, answers: Answers) -> ModuleRule:
+def _lazy_modules(options: Options, names: RemovedNames) -> ModuleRule:
     def edits(module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
         lazy = namespace(module).get(_LAZY)
-        native = native_of(vars(lazy).get(_GETATTR)) if isinstance(lazy, type) else None
-        if native is None:
+        if not isinstance(lazy, type) or _GETATTR not in vars(lazy):
             return
-        make = partial(lazy_getattr, native, answers)
+        from .._adapters.removed_names.module_getattr import lazy_getattr
+
+        make = partial(lazy_getattr, lazy, names)
         detail = "names that are gone from packages"
         yield Assign(LAZY.targets[0], lazy, _GETATTR, make, _key(LAZY, options), LAZY.name, detail)
 
     return ModuleRule(LAZY, lambda name: name == _IMPORTS, edits)
 
 
-def _module(shim: Shim, source: str) -> ModuleRule:
+def _whole_module(shim: Shim, source: str) -> ModuleRule:
     """Restores a module that is gone, when its package is there."""
     name = shim.targets[0].partition(":")[0]
     attribute = name.rpartition(".")[2]
 
     def edits(package: ModuleType, resolve: Resolve) -> Iterable[Edit]:
-        if not _is_gone(package, name):
+        from importlib.machinery import PathFinder
+
+        path = namespace(package).get("__path__")
+        if path is None or PathFinder.find_spec(name, path) is not None:
             return
-        from .._adapters.removed_names.modules import standing_for
+        from .._adapters.removed_names.module_getattr import standing_for
 
         make = partial(standing_for, name, source)
         detail = f"restored, from {source}"
@@ -168,16 +197,11 @@ def _module(shim: Shim, source: str) -> ModuleRule:
     return ModuleRule(shim, lambda module: module == _PACKAGE, edits)
 
 
-def _is_gone(package: ModuleType, name: str) -> bool:
-    from importlib.machinery import PathFinder
-
-    path = namespace(package).get("__path__")
-    return path is not None and PathFinder.find_spec(name, path) is None
-
-
 def rules(options: Options) -> list[Rule]:
     """The rules for names beside RoPE."""
+    from .._adapters.removed_names.lookup import RemovedNames
+
     written_for = None if options.written_for is None else str(options.written_for)
-    answers = Answers(options.release, written_for, options.selection.selects)
-    modules = [_module(shim, source) for shim, source in _MODULES.items()]
-    return [_names(options, answers), _packages(options, answers), *modules]
+    names = RemovedNames(options.release, written_for, options.selection.selects)
+    modules = [_whole_module(shim, source) for shim, source in _MODULES.items()]
+    return [_plain_modules(options, names), _lazy_modules(options, names), *modules]

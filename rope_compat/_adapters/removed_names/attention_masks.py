@@ -6,6 +6,7 @@ Written anew, to the numbers of 4.57.6: 0 where a query may look, the dtype's lo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,54 +22,41 @@ __all__ = [
     "_prepare_4d_causal_attention_mask_with_cache_position",
 ]
 
-#: Here rows that see nothing are opened: the memory-efficient kernel returns NaN for them.
-_OPENS_EMPTY_ROWS = ("cuda", "xpu")
-
 
 def _is_tracing(tensor: Any) -> bool:
     """Whether the values of a tensor must not be asked."""
     jit: Any = torch.jit
-    compiling = torch.compiler.is_compiling()
-    return bool(compiling or jit.is_tracing() or isinstance(tensor, torch.fx.Proxy))
+    return bool(torch.compiler.is_compiling() or jit.is_tracing() or isinstance(tensor, torch.fx.Proxy))
+
+
+def _hide(mask: Tensor, hidden: Tensor) -> Tensor:
+    return mask.masked_fill(hidden.bool(), torch.finfo(mask.dtype).min)
 
 
 def _causal(
-    batch: int,
-    queries: int,
-    keys: int,
-    dtype: torch.dtype,
-    device: Any = None,
-    window: int | None = None,
+    batch: int, queries: int, keys: int, dtype: torch.dtype, device: Any = None, window: int | None = None
 ) -> Tensor:
     """``[batch, 1, queries, keys]``: queries are the last of the keys, and see none after themselves."""
-    past = keys - queries
-    query = torch.arange(past, keys, device=device)[:, None]
+    query = torch.arange(keys - queries, keys, device=device)[:, None]
     key = torch.arange(keys, device=device)[None, :]
     hidden = key > query
     if window is not None:
         # A query sees the key `window` places before it as well: 4.57.6's diagonal.
         hidden = hidden | (key < query - window)
-    mask = torch.zeros(queries, keys, dtype=dtype, device=device)
-    mask = mask.masked_fill(hidden, torch.finfo(dtype).min)
+    mask = _hide(torch.zeros(queries, keys, dtype=dtype, device=device), hidden)
     return mask[None, None].expand(batch, 1, queries, keys)
 
 
+@dataclass
 class AttentionMaskConverter:
     """Makes 4-D masks of 2-D ones, causal or not, with a sliding window or without."""
 
-    def __init__(self, is_causal: bool, sliding_window: int | None = None) -> None:
-        if sliding_window is not None and sliding_window <= 0:
-            raise ValueError(f"sliding_window has to be positive, not {sliding_window}")
-        self.is_causal = is_causal
-        self.sliding_window = sliding_window
+    is_causal: bool
+    sliding_window: int | None = None
 
-    def __repr__(self) -> str:
-        return f"AttentionMaskConverter(is_causal={self.is_causal}, sliding_window={self.sliding_window})"
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and vars(other) == vars(self)
-
-    __hash__ = None  # type: ignore[assignment]
+    def __post_init__(self) -> None:
+        if self.sliding_window is not None and self.sliding_window <= 0:
+            raise ValueError(f"sliding_window has to be positive, not {self.sliding_window}")
 
     def to_causal_4d(
         self,
@@ -76,7 +64,7 @@ class AttentionMaskConverter:
         query_length: int,
         key_value_length: int,
         dtype: torch.dtype,
-        device: torch.device | str = "cpu",
+        device: Any = "cpu",
     ) -> Tensor | None:
         """A causal mask; None where one query sees everything."""
         if not self.is_causal:
@@ -99,7 +87,7 @@ class AttentionMaskConverter:
                 raise ValueError("a causal mask needs key_value_length")
             batch, device = attention_mask_2d.shape[0], attention_mask_2d.device
             causal = _causal(batch, query_length, key_value_length, dtype, device, self.sliding_window)
-            return causal.masked_fill(expanded.bool(), torch.finfo(dtype).min)
+            return _hide(causal, expanded)
         if self.sliding_window is not None:
             raise NotImplementedError("a sliding window needs a causal mask")
         return expanded
@@ -120,7 +108,7 @@ class AttentionMaskConverter:
         batch, keys = mask.shape
         queries = keys if tgt_len is None else tgt_len
         inverted = 1.0 - mask[:, None, None, :].expand(batch, 1, queries, keys).to(dtype)
-        return inverted.masked_fill(inverted.bool(), torch.finfo(dtype).min)
+        return _hide(inverted, inverted)
 
     @staticmethod
     def _unmask_unattended(expanded_mask: Tensor, min_dtype: float) -> Tensor:
@@ -147,9 +135,7 @@ class AttentionMaskConverter:
         tracing = _is_tracing(inputs_embeds)
         if attention_mask is None:
             return (is_training or not tracing) and fits
-        if attention_mask.dim() == 4 or tracing:
-            return False
-        return bool((attention_mask == 1).all()) and fits
+        return not (attention_mask.dim() == 4 or tracing) and bool((attention_mask == 1).all()) and fits
 
 
 def _prepare_4d_causal_attention_mask(
@@ -182,19 +168,20 @@ def _prepare_4d_causal_attention_mask_for_sdpa(
     sliding_window: int | None = None,
 ) -> Tensor | None:
     """The same for `torch.nn.functional.scaled_dot_product_attention`; None where ``is_causal`` is enough."""
-    ignore = AttentionMaskConverter._ignore_causal_mask_sdpa
-    if ignore(attention_mask, inputs_embeds, past_key_values_length, sliding_window):
+    shape = (inputs_embeds, past_key_values_length, sliding_window)
+    if AttentionMaskConverter._ignore_causal_mask_sdpa(attention_mask, *shape):
         return None
-    converter = AttentionMaskConverter(is_causal=True, sliding_window=sliding_window)
-    batch, queries, dtype = input_shape[0], input_shape[-1], inputs_embeds.dtype
-    keys = queries + past_key_values_length
     if attention_mask is None:
-        return converter.to_causal_4d(batch, queries, keys, dtype=dtype, device=inputs_embeds.device)
+        return _prepare_4d_causal_attention_mask(None, input_shape, *shape)
+    # A 4-D mask is taken as it is, and has been turned round by who made it.
     mask = attention_mask
     if mask.dim() != 4:
-        mask = converter.to_4d(mask, queries, dtype=dtype, key_value_length=keys)
-    if not _is_tracing(inputs_embeds) and mask.device.type in _OPENS_EMPTY_ROWS:
-        mask = AttentionMaskConverter._unmask_unattended(mask, min_dtype=torch.finfo(dtype).min)
+        converter = AttentionMaskConverter(is_causal=True, sliding_window=sliding_window)
+        keys = input_shape[-1] + past_key_values_length
+        mask = converter.to_4d(mask, input_shape[-1], dtype=inputs_embeds.dtype, key_value_length=keys)
+    # Rows that see nothing are opened: the memory-efficient kernel of these devices returns NaN for them.
+    if not _is_tracing(inputs_embeds) and mask.device.type in ("cuda", "xpu"):
+        mask = AttentionMaskConverter._unmask_unattended(mask, torch.finfo(inputs_embeds.dtype).min)
     return mask
 
 
@@ -209,7 +196,7 @@ def _prepare_4d_attention_mask_for_sdpa(
     """A mask that is not causal; None where it hides nothing."""
     if not _is_tracing(mask) and bool((mask == 1).all()):
         return None
-    return AttentionMaskConverter._expand_mask(mask=mask, dtype=dtype, tgt_len=tgt_len)
+    return _prepare_4d_attention_mask(mask, dtype, tgt_len)
 
 
 def _create_4d_causal_attention_mask(
@@ -220,10 +207,9 @@ def _create_4d_causal_attention_mask(
     sliding_window: int | None = None,
 ) -> Tensor | None:
     """A causal mask without padding."""
-    converter = AttentionMaskConverter(is_causal=True, sliding_window=sliding_window)
     queries = input_shape[-1]
-    keys = past_key_values_length + queries
-    return converter.to_causal_4d(input_shape[0], queries, keys, dtype=dtype, device=device)
+    converter = AttentionMaskConverter(is_causal=True, sliding_window=sliding_window)
+    return converter.to_causal_4d(input_shape[0], queries, past_key_values_length + queries, dtype, device)
 
 
 def _prepare_4d_causal_attention_mask_with_cache_position(

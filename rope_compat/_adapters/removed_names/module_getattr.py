@@ -7,86 +7,29 @@ release had fails with the reason. Costs nothing until a name is missing.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any
 
 from ..._patching.edits import MISSING
 from ..._patching.references import name_of, namespace
+from .lookup import RemovedNames
 
-__all__ = [
-    "Answers",
-    "is_import_statement",
-    "is_importing_name",
-    "lazy_getattr",
-    "module_getattr",
-    "native_of",
-]
+__all__ = ["is_import_statement", "is_importing_name", "lazy_getattr", "module_getattr", "standing_for"]
 
 Getattr = Callable[..., Any]
-Selects = Callable[[str, str], bool]
 
 #: Under this name a function that is made here remembers the one that it stands for.
 _NATIVE = "__stands_for__"
 
 
-class Answers:
-    """What is given for names that are gone; each object is built once, so that its identity holds."""
-
-    def __init__(self, release: str | None, written_for: str | None, selects: Selects) -> None:
-        self._release = release
-        self._written_for = written_for
-        self._selects = selects
-        self._built: dict[tuple[str, str], Any] = {}
-
-    def find(self, module: str, name: str) -> Any:
-        """The object that stands for ``module:name``; `MISSING` where there is none."""
-        key = (module, name)
-        if key not in self._built:
-            from .lookup import build, record_of
-
-            record = record_of(module, name, self._release)
-            if record is None or not record.restored or not self._selects(module, name):
-                return MISSING
-            value = build(record, module, name, self._written_for)
-            if value is MISSING:
-                return MISSING
-            self._built.setdefault(key, value)
-        return self._built[key]
-
-    def explain(self, module: ModuleType, name: str) -> None:
-        """Raise `RemovedNameError` where some release had the name; otherwise do nothing."""
-        from ...errors import RemovedNameError
-        from .history import what_happened
-        from .lookup import record_of
-
-        place = name_of(module)
-        happened = what_happened(place, name, self._release)
-        if not happened:
-            return
-        record = record_of(place, name, self._release)
-        advice = f"; {record.instead}" if record is not None and record.instead else ""
-        path = namespace(module).get("__file__")
-        where = f" ({path})" if isinstance(path, str) else ""
-        raise RemovedNameError(
-            f"cannot import name {name!r} from {place!r}{where}: {happened}{advice}",
-            name=place,
-            path=path if isinstance(path, str) else None,
-        )
-
-    def explain_module(self, name: str) -> None:
-        """Raise `RemovedModuleError` where some release had the module; otherwise do nothing."""
-        from ...errors import RemovedModuleError
-        from .history import what_happened
-
-        happened = what_happened(name, "", self._release)
-        if happened:
-            raise RemovedModuleError(f"No module named {name!r}: {happened}", name=name)
-
-
-def module_getattr(module: ModuleType, native: Getattr | None, answers: Answers) -> Getattr:
-    """The ``__getattr__`` of an ordinary module; `native` is the one that it has of its own."""
+def module_getattr(module: ModuleType, names: RemovedNames) -> Getattr:
+    """The ``__getattr__`` of an ordinary module, which may have one of its own."""
+    native = _native_of(namespace(module).get("__getattr__"))
 
     def __getattr__(name: str) -> Any:  # noqa: N807
         if native is not None:
@@ -95,15 +38,15 @@ def module_getattr(module: ModuleType, native: Getattr | None, answers: Answers)
             except AttributeError:
                 if name.startswith("__"):
                     raise
-        if name.startswith("__"):
-            raise _no_attribute(module, name)
-        return _answer(module, name, answers, sys._getframe(1))
+        return _answer(module, name, names, sys._getframe(1))
 
-    return _marked(__getattr__, native)
+    setattr(__getattr__, _NATIVE, native)
+    return __getattr__
 
 
-def lazy_getattr(native: Getattr, answers: Answers) -> Getattr:
-    """The ``__getattr__`` of the class of transformers' lazy modules."""
+def lazy_getattr(lazy: type, names: RemovedNames) -> Getattr:
+    """The ``__getattr__`` of the class of lazy modules: transformers itself, and its packages."""
+    native: Any = _native_of(vars(lazy)["__getattr__"])
 
     def __getattr__(self: ModuleType, name: str) -> Any:  # noqa: N807
         try:
@@ -111,37 +54,28 @@ def lazy_getattr(native: Getattr, answers: Answers) -> Getattr:
         except AttributeError:
             if name.startswith("__"):
                 raise
-            return _answer(self, name, answers, sys._getframe(1))
+            return _answer(self, name, names, sys._getframe(1))
 
-    return _marked(__getattr__, native)
-
-
-def native_of(function: Any) -> Getattr | None:
-    """The function behind one that was made here; any other is its own. None stays None."""
-    native: Getattr | None = getattr(function, _NATIVE, function)
-    return native
+    setattr(__getattr__, _NATIVE, native)
+    return __getattr__
 
 
-def _marked(function: Any, native: Getattr | None) -> Getattr:
-    setattr(function, _NATIVE, native)
-    marked: Getattr = function
-    return marked
+def _native_of(function: Any) -> Any:
+    """The library's own: a nested patch() finds the function of the outer one."""
+    return getattr(function, _NATIVE, function)
 
 
-def _answer(module: ModuleType, name: str, answers: Answers, caller: FrameType) -> Any:
+def _answer(module: ModuleType, name: str, names: RemovedNames, caller: FrameType) -> Any:
     place = name_of(module)
-    value = answers.find(place, name)
-    if value is not MISSING:
-        return value
-    # A submodule that is still being imported is found by the import statement itself.
-    if is_importing_name(caller) and f"{place}.{name}" not in sys.modules:
-        answers.explain(module, name)
-    raise _no_attribute(module, name)
-
-
-def _no_attribute(module: ModuleType, name: str) -> AttributeError:
+    if not name.startswith("__"):
+        value = names.find(place, name)
+        if value is not MISSING:
+            return value
+        # A submodule that is still being imported is found by the import statement itself.
+        if is_importing_name(caller) and f"{place}.{name}" not in sys.modules:
+            names.explain(module, name)
     # The words that Python has for it.
-    return AttributeError(f"module {name_of(module)!r} has no attribute {name!r}", name=name, obj=module)
+    raise AttributeError(f"module {place!r} has no attribute {name!r}", name=name, obj=module)
 
 
 def is_importing_name(frame: FrameType) -> bool:
@@ -165,3 +99,30 @@ def is_import_statement() -> bool:
             return False
         frame = frame.f_back
     return False
+
+
+class _Standing(ModuleType):
+    """Gives the names of another module, which is imported when the first one is asked for."""
+
+    _source: str
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("__"):
+            source = importlib.import_module(self._source)
+            if name in vars(source).get("__all__", vars(source)):
+                return getattr(source, name)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
+
+    def __dir__(self) -> list[str]:
+        source = vars(importlib.import_module(self._source))
+        return sorted(source.get("__all__", source))
+
+
+@functools.cache
+def standing_for(name: str, source: str) -> ModuleType:
+    """A module that transformers has taken away as a whole, with the names of `source`; one in a process."""
+    module = _Standing(name, f"{name}, restored by rope_compat from {source}.")
+    module.__spec__ = ModuleSpec(name, None, origin="rope_compat")
+    module.__package__ = name.rpartition(".")[0]
+    module._source = source
+    return module

@@ -15,7 +15,7 @@ from support.installed import RELEASE, has_module
 from torch import Tensor
 
 from rope_compat._adapters.removed_names import attention_masks as ours
-from rope_compat._adapters.removed_names import pruning
+from rope_compat._adapters.removed_names import restored
 
 # Up to 4.41 a sliding window was two tokens narrower, and rows that see nothing were opened another way.
 NATIVE = "transformers.modeling_attn_mask_utils"
@@ -175,14 +175,14 @@ def test_masks_compile_in_one_graph() -> None:
 def test_pruning_as_it_was() -> None:
     native = importlib.import_module("transformers.pytorch_utils")
     for heads, pruned in (([0, 2], set()), ([1, 3], {0}), ([3], {1, 2}), ([1], {1})):
-        mine = pruning.find_pruneable_heads_and_indices(heads, 4, 3, set(pruned))
+        mine = restored.find_pruneable_heads_and_indices(heads, 4, 3, set(pruned))
         theirs = native.find_pruneable_heads_and_indices(heads, 4, 3, set(pruned))
         assert mine[0] == theirs[0]
         assert torch.equal(mine[1], theirs[1])
     layers = (torch.nn.Linear(6, 4), native.Conv1D(6, 4))
     for layer, dim in itertools.product(layers, (None, 0, 1)):
         index = torch.tensor([0, 2, 3])
-        mine, theirs = pruning.prune_layer(layer, index, dim), native.prune_layer(layer, index, dim)
+        mine, theirs = restored.prune_layer(layer, index, dim), native.prune_layer(layer, index, dim)
         assert type(mine) is type(theirs)
         assert torch.equal(mine.weight, theirs.weight)
         assert torch.equal(mine.bias, theirs.bias)

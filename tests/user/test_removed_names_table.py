@@ -9,8 +9,8 @@ import pytest
 from support.once import once
 
 from rope_compat import catalog
-from rope_compat._facts.removed_name_record import Neighbour, is_due, periods
-from rope_compat._facts.removed_names import TABLE
+from rope_compat._facts.removed_names import TABLE, RemovedName, is_due, periods
+from rope_compat._rules.removed_names import loses_names
 from rope_compat.catalog.store import catalog as store
 
 pytestmark = once
@@ -40,7 +40,7 @@ def gone_by_catalog(module: str, name: str, *, from_the_first: bool) -> tuple[tu
 
 
 @pytest.mark.parametrize(("record", "module"), EXACT, ids=lambda value: str(getattr(value, "name", value)))
-def test_a_record_says_what_the_catalog_says(record: Neighbour, module: str) -> None:
+def test_a_record_says_what_the_catalog_says(record: RemovedName, module: str) -> None:
     # A name that came late is restored for older releases only where that is meant.
     known = [gone_by_catalog(module, record.name, from_the_first=each) for each in (True, False)]
     assert periods(record.gone) in known
@@ -61,9 +61,35 @@ def lost() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("record", PATTERNS, ids=lambda record: record.name)
 def test_a_pattern_covers_something_that_a_release_has_lost(
-    record: Neighbour, lost: list[tuple[str, str]]
+    record: RemovedName, lost: list[tuple[str, str]]
 ) -> None:
     assert any(record.covers(module, name) for module, name in lost)
+
+
+#: Parts that only transformers itself imports from.
+INNER = re.compile(
+    r"transformers\.(agents|cli|commands|distributed|exporters|quantizers|tools|"
+    r"generation\.continuous_batching|utils\.dummy_)"
+)
+
+
+def test_modules_that_have_lost_something_of_their_own_are_the_ones_that_answer() -> None:
+    first = store().order[catalog.oldest_supported()]
+    named = {module for record in TABLE if record.gone for module in record.modules}
+    packages = {module.rpartition(".")[0] for module in store()._names["modules"]}
+    for module in store()._names["modules"]:
+        if module.startswith(("transformers.models.", "rope_compat")) or "." not in module:
+            continue
+        kinds = {"class", "function", "mapping"} | ({"import"} if module in packages else set())
+        own: set[str] = set()
+        lost: set[str] = set()
+        for _, last, names in store()._name_runs(module):
+            if last >= first:
+                lost |= own - set(names)
+                public = {name: kind for name, (kind, _) in names.items() if not name.startswith("_")}
+                own |= {name for name, kind in public.items() if kind in kinds}
+        expected = module in named or (bool(lost) and not INNER.match(module))
+        assert loses_names(module) is expected, (module, sorted(lost)[:5])
 
 
 def test_every_record_restores_or_advises() -> None:

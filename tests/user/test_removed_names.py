@@ -18,10 +18,10 @@ from support.installed import LLAMA, QWEN2_5_VL, RELEASE, has_module
 
 import rope_compat
 from rope_compat._adapters.removed_names.lookup import record_of
-from rope_compat._facts.removed_name_record import is_due
-from rope_compat._facts.removed_names import TABLE
-from rope_compat._report.neighbours import neighbours_of, neighbours_section
+from rope_compat._facts.removed_names import TABLE, is_due
 from rope_compat._report.page import Row
+from rope_compat._report.removed_names import removed_names_of, removed_names_section
+from rope_compat._rules.removed_names import loses_names
 from rope_compat.catalog.store import catalog as store
 
 HERE = Version(RELEASE)
@@ -127,6 +127,27 @@ def test_a_name_of_a_model_is_given(model: str) -> None:
             assert getattr(place, name) is value
             assert imported(module, name) is value
     assert not [name for _, name in lost if hasattr(place, name)]
+
+
+def test_modules_that_have_lost_nothing_are_left_alone() -> None:
+    load(LLAMA)
+    with rope_compat.patched(on_problem="ignore") as patch:
+        touched = [entry.place.partition(":")[0] for entry in patch.journal if entry.rule == "removed-names"]
+        assert all(map(loses_names, touched))
+        others = [each for each in touched if not each.startswith("transformers.models.")]
+        assert {"transformers.utils.generic", "transformers.modeling_utils"} <= set(others)
+        assert len(others) <= 70
+        assert "__getattr__" not in vars(load("transformers.modeling_outputs"))
+
+
+@pytest.mark.only(
+    Version("4.45.0") <= HERE and has_module("transformers.generation.stopping_criteria"),
+    reason="the class is gone from then on",
+)
+def test_a_name_that_the_table_does_not_have_is_explained() -> None:
+    module, name = "transformers.generation.stopping_criteria", "MaxNewTokensCriteria"
+    with rope_compat.patched(on_problem="ignore"):
+        assert isinstance(error_of(module, name), rope_compat.RemovedNameError)
 
 
 def test_what_the_release_has_is_left_alone() -> None:
@@ -240,31 +261,31 @@ def test_a_program_that_imports_before_and_after() -> None:
 
 
 def test_predicates_ask_torch() -> None:
-    from rope_compat._adapters.removed_names import predicates
+    from rope_compat._adapters.removed_names import restored
 
-    assert predicates.is_torch_fx_available()
-    assert predicates.is_torch_compile_available() is hasattr(torch, "compile")
-    assert predicates.is_torch_greater_or_equal_than_1_13 is True
-    assert predicates.is_torch_less_than_1_11 is False
-    assert predicates.is_torch_tpu_available(check_device=False) is (
+    assert restored.is_torch_fx_available()
+    assert restored.is_torch_compile_available() is hasattr(torch, "compile")
+    assert restored.is_torch_greater_or_equal_than_1_13 is True
+    assert restored.is_torch_less_than_1_11 is False
+    assert restored.is_torch_tpu_available(check_device=False) is (
         importlib.util.find_spec("torch_xla") is not None
     )
-    assert predicates.is_safetensors_available()
-    assert not predicates.is_tf_available()
+    assert restored.is_safetensors_available()
+    assert not restored.is_tf_available()
 
 
 @pytest.mark.only(not importlib.util.find_spec("flash_attn"), reason="what is done without flash-attn")
 def test_without_flash_attn_kernels_say_so_when_they_are_called() -> None:
-    from rope_compat._adapters.removed_names import flash
+    from rope_compat._adapters.removed_names import restored
 
-    function = flash.find(QWEN2_5_VL, "flash_attn_varlen_func")
+    function = restored.find(QWEN2_5_VL, "flash_attn_varlen_func")
     with pytest.raises(ImportError, match="pip install flash-attn"):
         function(None)
     rows = torch.arange(12.0).view(6, 2).requires_grad_()
     indices = torch.tensor([0, 2, 5])
-    packed = flash.find(LLAMA, "index_first_axis")(rows, indices)
+    packed = restored.find(LLAMA, "index_first_axis")(rows, indices)
     assert torch.equal(packed, rows[indices])
-    padded = flash.find(LLAMA, "pad_input")(packed, indices, 2, 3)
+    padded = restored.find(LLAMA, "pad_input")(packed, indices, 2, 3)
     assert padded.shape == (2, 3, 2)
     assert torch.equal(padded.view(6, 2)[indices], packed)
     assert padded.detach().view(6, 2)[[1, 3, 4]].abs().max() == 0
@@ -281,15 +302,15 @@ def test_no_warning_is_issued_for_asking() -> None:
 
 
 def test_doctor_names_what_is_lost() -> None:
-    lost = neighbours_of(RELEASE)
+    lost = removed_names_of(RELEASE)
     restored = {name for names in lost["restored"].values() for name in names}
     explained = {name for names in lost["explained"].values() for name in names}
     assert ("is_torch_fx_available" in restored) is (Version("5.0.0") <= HERE)
     assert ("SinkCache" in explained) is (Version("5.0.0") <= HERE)
-    lines = [row.text for row in neighbours_section(RELEASE).entries if isinstance(row, Row)]
+    lines = [row.text for row in removed_names_section(RELEASE).entries if isinstance(row, Row)]
     assert len(lines) == bool(restored) + bool(explained)
     assert all(f"{kind}: " in lines[0] for kind in lost["restored"])
-    assert not neighbours_section(None).entries
+    assert not removed_names_section(None).entries
 
 
 @pytest.mark.only(has_module(QWEN2_5_VL), reason="Qwen2.5-VL came with 4.49.0")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rope_compat._facts.removed_name_record import Neighbour, is_due
-from rope_compat._facts.removed_names import TABLE
+from rope_compat._facts.removed_names import TABLE, RemovedName, is_due
 from rope_compat._report.page import Row, Section
 
-__all__ = ["neighbours_of", "neighbours_section"]
+__all__ = ["removed_names_of", "removed_names_section"]
 
 _SHOWN = 2
 
 
-def neighbours_of(release: str | None) -> dict[str, dict[str, tuple[str, ...]]]:
+def removed_names_of(release: str | None) -> dict[str, dict[str, tuple[str, ...]]]:
     """Names that a release has lost, by kind: those that `patch` restores, and those that it cannot.
 
     Names of models' modules are not among them: they differ by module.
@@ -22,12 +21,12 @@ def neighbours_of(release: str | None) -> dict[str, dict[str, tuple[str, ...]]]:
     return {"restored": _by_kind(lost, restored=True), "explained": _by_kind(lost, restored=False)}
 
 
-def neighbours_section(release: str | None) -> Section:
+def removed_names_section(release: str | None) -> Section:
     """The same for people; empty where nothing is lost, or nothing is installed."""
     return Section("Names beside RoPE that this release lacks", tuple(_rows(release)) if release else ())
 
 
-def _by_kind(records: list[Neighbour], *, restored: bool) -> dict[str, tuple[str, ...]]:
+def _by_kind(records: list[RemovedName], *, restored: bool) -> dict[str, tuple[str, ...]]:
     found: dict[str, dict[str, None]] = {}
     for record in records:
         if record.restored is restored:
@@ -36,7 +35,7 @@ def _by_kind(records: list[Neighbour], *, restored: bool) -> dict[str, tuple[str
 
 
 def _rows(release: str) -> Iterator[Row]:
-    lost = neighbours_of(release)
+    lost = removed_names_of(release)
     restored = [f"{kind}: {_listed(names)}" for kind, names in lost["restored"].items()]
     if restored:
         yield Row("restored", "; ".join(restored))
