@@ -78,8 +78,8 @@ FILES = {
     "user/test_pickling.py": GENERATION,
     "unit/test_glance.py": GENERATION,
     # Names beside RoPE: which there are is held against the catalog, once.
-    "user/test_neighbours.py": GENERATION,
-    "user/test_neighbours_masks.py": GENERATION,
+    "user/test_removed_names.py": GENERATION,
+    "user/test_removed_names_masks.py": GENERATION,
     # Others' patches, unmodified: each was written for one generation.
     "user/test_other_patches.py": GENERATION,
     "third_party": GENERATION,
