@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..configs.spec import RopeSpec
 from .regimes import TABLED, is_before
+
+if TYPE_CHECKING:
+    from ..configs.spec import RopeSpec
 
 __all__ = ["DRIFTS", "Drift", "Embedding", "Span"]
 
