@@ -7,7 +7,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from .._adapters.functions.base import Context, info_of, is_restored
-from .._facts.init_names import ADAPTED, DEFAULT_NAME, OF_CLASS, PROPORTIONAL_NAME, TABLE, UPDATE_NAME, UTILS
+from .._facts.rope_types import BY_FUNCTION, OF_CLASS, ROPE_TYPES, TABLE, UPDATE_NAME, UTILS
 from .._patching.edits import Assign, Edit, Replace, Resolve, SetItem, Skip
 from .._patching.references import namespace
 from .functions import Options, context_for
@@ -28,8 +28,6 @@ __all__ = [
     "validation",
 ]
 
-_TYPES = {**ADAPTED, DEFAULT_NAME: "default", PROPORTIONAL_NAME: "proportional"}
-
 Make = Callable[[], object]
 Propose = Callable[[Shim, Options, ModuleType, Resolve], Iterable[Edit]]
 
@@ -48,7 +46,7 @@ def functions(shim: Shim, options: Options, module: ModuleType, resolve: Resolve
     for name, value in list(namespace(module).items()):
         native: Any = resolve(value)
         # Under its name also where somebody has given its type another function in the table.
-        rope_type = types.get(id(native)) or _TYPES.get(name)
+        rope_type = types.get(id(native)) or BY_FUNCTION.get(name)
         if rope_type is None or not _is_own_function(native, module):
             continue
         target = f"{UTILS}:{name}"
@@ -65,7 +63,7 @@ def functions(shim: Shim, options: Options, module: ModuleType, resolve: Resolve
 
 def default(shim: Shim, options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
     """The default type, in the table and under its name: together with loading, or not at all."""
-    if _is_4x(module) or _is_given(namespace(module).get(DEFAULT_NAME)):
+    if _is_4x(module) or _is_given(namespace(module).get(ROPE_TYPES["default"].function)):
         return
     if not options.load:
         reason = (
@@ -73,18 +71,18 @@ def default(shim: Shim, options: Options, module: ModuleType, resolve: Resolve) 
         )
         yield Skip(shim.targets[0], shim.name, reason, surprising=False)
         return
-    yield from _add(shim, options, module, DEFAULT_NAME, "default")
+    yield from _add(shim, options, module, "default")
 
 
 def proportional_early(shim: Shim, options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
     """The type of 5.5.0 for releases before."""
-    if not _is_given(namespace(module).get(PROPORTIONAL_NAME)):
-        yield from _add(shim, options, module, PROPORTIONAL_NAME, "proportional")
+    if not _is_given(namespace(module).get(ROPE_TYPES["proportional"].function)):
+        yield from _add(shim, options, module, "proportional")
 
 
-def _add(shim: Shim, options: Options, module: ModuleType, name: str, rope_type: str) -> Iterator[Edit]:
+def _add(shim: Shim, options: Options, module: ModuleType, rope_type: str) -> Iterator[Edit]:
     """A function that the release lacks, under its name and in the table."""
-    table = _table(module)
+    table, name = _table(module), ROPE_TYPES[rope_type].function
     if table is None:
         return
     from .._adapters.init_functions.functions import restore_init_function

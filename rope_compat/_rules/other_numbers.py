@@ -14,8 +14,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from .._adapters.configs.wrapping import MARK
-from .._facts.init_names import TABLE, UTILS
 from .._facts.regimes import DYNAMIC, LONGROPE, TABLED, YARN, as_version, is_before, regime
+from .._facts.rope_types import TABLE, UTILS
 from .._patching.edits import Assign, Edit, Replace, Resolve, Rule, SetItem, Skip
 from .._patching.references import namespace
 from .functions import Options, context_for

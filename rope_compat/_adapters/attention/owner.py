@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary, ref
 
 from torch import nn
 
+from ..._facts.config_fields import LOCAL_MODULES
 from ...errors import CallFormError
 from ..functions.base import is_compiling
 from .form import CHILDREN
@@ -23,8 +24,6 @@ from .form import CHILDREN
 __all__ = ["attention_of", "layer_type_of", "rotary_of"]
 
 _ENDING = "RotaryEmbedding"
-#: The two modules of Gemma 3 and 3n up to 4.57, and of ModernBERT's decoder.
-_LOCAL = ("rotary_emb_local", "local_rotary_emb")
 
 #: By the id of the attention, with a reference that takes the entry away: a compiler guards one key of it,
 #: where it would guard the order of all of a `WeakKeyDictionary`'s.
@@ -79,7 +78,7 @@ def _pick(owner: nn.Module, attention: nn.Module) -> nn.Module | None:
     found = _rotaries(owner)
     if len(found) == 1:
         return next(iter(found.values()))
-    local = [name for name in found if name in _LOCAL]
+    local = [name for name in found if name in LOCAL_MODULES]
     if len(found) != 2 or len(local) != 1:
         return None
     is_local = vars(attention).get("is_sliding")

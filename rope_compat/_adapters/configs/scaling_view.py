@@ -11,6 +11,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..._facts.config_fields import FULL, FULL_ONLY
 from ..._utils.ownership import is_custom
 from ...configs.reading import canonical_type
 from ...errors import RopeConfigError
@@ -30,9 +31,6 @@ _BESIDE = ("rope_theta", "partial_rotary_factor")
 _TYPES = ("type", "rope_type")
 _MISSING: Any = object()
 
-#: Classes of 4.x with two kinds of layers, by model type: what was scaled was `full_attention`.
-_FULL_ONLY = frozenset({"gemma3_text", "gemma3n_text", "olmo3"})
-
 
 def layers_of(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The parameters of each layer type that has some; empty where there is one set for all."""
@@ -42,9 +40,9 @@ def layers_of(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def labels_of(config: Any, parameters: dict[str, Any]) -> tuple[str, ...] | None:
     """The layer types that `rope_scaling` speaks of: () where parameters are not nested, None if unclear."""
     items = {label: _items(config, layer) for label, layer in layers_of(parameters).items()}
-    others = [item for label, item in items.items() if label != "full_attention"]
+    others = [item for label, item in items.items() if label != FULL]
     if _speaks_of_full(config) and len(others) < len(items) and not any(others):
-        return ("full_attention",)
+        return (FULL,)
     if all(item == next(iter(items.values())) for item in items.values()):
         return tuple(items)
     return None
@@ -221,7 +219,7 @@ class ScalingView(dict[str, Any]):
 
 
 def _speaks_of_full(config: Any) -> bool:
-    return any(vars(cls).get("model_type") in _FULL_ONLY for cls in type(config).__mro__)
+    return any(vars(cls).get("model_type") in FULL_ONLY for cls in type(config).__mro__)
 
 
 def _default_type(config: Any) -> str:

@@ -9,21 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..._facts.config_fields import WITH_ORIGINAL
+from ..._facts.rope_types import ORIGINAL, ROPE_TYPES, WITH_ORIGINAL
 from ...configs.reading import plain_fields
 from ...errors import RopeConfigError
 from .wrapping import MARK, dressed
 
 __all__ = ["ATTRIBUTES", "METHODS", "converting"]
-
-_REQUIRED = {
-    "linear": ("factor",),
-    "dynamic": ("factor",),
-    "yarn": ("factor", "original_max_position_embeddings"),
-    "longrope": ("short_factor", "long_factor", "original_max_position_embeddings"),
-    "llama3": ("factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"),
-    "proportional": ("rope_theta",),
-}
 
 #: Class attributes of 5.x. The theta is what 5.x documents for a class that gives no other; it is used for
 #: classes that were written for 5.x alone, see `converting`.
@@ -116,7 +107,8 @@ def validate_rope(self: Any, ignore_keys: Any = None) -> None:
         if not each:
             continue
         rope_type = each.get("rope_type", each.get("type", "default"))
-        missing = [key for key in _REQUIRED.get(rope_type, ()) if key not in each]
+        known = ROPE_TYPES.get(rope_type)
+        missing = [key for key in known.needed if key not in each] if known is not None else []
         if missing:
             raise RopeConfigError(
                 f"rope_parameters of {type(self).__name__} with rope_type={rope_type!r} lack "
@@ -139,12 +131,11 @@ def _completed(config: Any, given: Mapping[str, Any], values: Mapping[str, Any])
 
 def _complete_original(config: Any, parameters: dict[str, Any], *, is_nested: bool) -> None:
     """The length of the original training, where it stands beside the dictionary (phi3) or is the maximum."""
-    key = "original_max_position_embeddings"
-    beside = None if is_nested else getattr(config, key, None)
+    beside = None if is_nested else getattr(config, ORIGINAL, None)
     if beside is not None:
-        parameters[key] = beside
+        parameters[ORIGINAL] = beside
     elif getattr(config, "max_position_embeddings", None) is not None:
-        parameters.setdefault(key, config.max_position_embeddings)
+        parameters.setdefault(ORIGINAL, config.max_position_embeddings)
 
 
 METHODS: dict[str, Callable[..., Any]] = {

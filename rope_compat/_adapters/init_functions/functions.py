@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..._facts.call_forms import CallForm
+from ..._facts.rope_types import ROPE_TYPES
 from ...errors import CallFormError
 from ..functions.base import AdapterInfo, Context, dress, refuse
 from ..functions.flashatt import dress_restored
@@ -46,12 +47,8 @@ BY_LAYER = CallForm(
 _FORMS = (BY_CONFIG, BY_NUMBERS, BY_LAYER)
 
 #: What each type needs where there is no config. 4.43.0 to 4.53.3 took, and ignored, ``rope_type`` as well.
-_NUMBERS = {
-    "default": ("dim", "base"),
-    "linear": ("dim", "base", "factor"),
-    "dynamic": ("dim", "base", "factor", "max_position_embeddings"),
-}
-_ALL_NUMBERS = frozenset({"rope_type", *_NUMBERS["dynamic"]})
+_NUMBERS = {name: each.by_numbers for name, each in ROPE_TYPES.items() if each.by_numbers}
+_ALL_NUMBERS = frozenset({"rope_type"}.union(*_NUMBERS.values()))
 _COMMON = ("config", "device", "seq_len", "layer_type")
 #: Parameters that native functions have; ``head_dim_key`` is that of proportional, from 5.5.0 on.
 _NATIVE = frozenset({*_COMMON, "head_dim_key"})

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ..._adapters.classes.shape import native_of, parameters
-from ..._facts.config_fields import FULL, SLIDING
+from ..._facts.config_fields import FULL, LOCAL_MODULES, SLIDING
 from ...configs.spec import RopeSpec
 from ...errors import RopeConfigError
 from .expected import Described, describe
 
-__all__ = ["LOCAL", "Settings", "Unit", "gives_sin_first", "layers_of", "own_tensors", "units"]
+__all__ = ["Settings", "Unit", "gives_sin_first", "layers_of", "own_tensors", "units"]
 
 _NAME = re.compile(r"rotary|rope(?!r)", re.IGNORECASE)
 _NOT = re.compile(r"attention|attn|layer|block|model|decoder", re.IGNORECASE)
@@ -28,8 +28,6 @@ _NESTED = re.compile(r"(?P<layer>\w+?)_inv_freq$")
 _OF_PICTURES = re.compile(r"vision|visual|image|audio|speech|2d", re.IGNORECASE)
 #: Models whose configs have no theta: `create_sinusoidal_positions` of their modeling files has it.
 _FIXED_THETA = {"gptj": 10000.0, "codegen": 10000.0}
-#: The second module of Gemma 3 and 3n up to 4.57, and of ModernBERT's decoder.
-LOCAL = ("rotary_emb_local", "local_rotary_emb")
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ class Settings:
             if inner is None:
                 break
             chain.append(inner)
-        if parts and parts[-1] in LOCAL:
+        if parts and parts[-1] in LOCAL_MODULES:
             chain.pop()  # it has a copy of the config, with the local theta in place of the other
         for module in reversed(chain):
             config = vars(module).get("config")
@@ -195,7 +193,7 @@ def _layer_type(path: str, settings: Settings) -> str | None:
         return None
     if spec is None or not spec.layers:
         return None
-    local = path.rpartition(".")[2] in LOCAL or ".local" in path
+    local = path.rpartition(".")[2] in LOCAL_MODULES or ".local" in path
     return SLIDING if local else FULL if FULL in spec.layers else None
 
 
