@@ -97,6 +97,10 @@ class LegacyNames:
     type_names: tuple[tuple[str, str], ...] = ()
     scaled_layers: frozenset[str] = frozenset({FULL, SLIDING})
 
+    def computes(self, rope_type: str) -> bool:
+        """Whether `rope_scaling` is taken, and, as far as is known, this type in it."""
+        return self.scaling and (self.types is None or rope_type in self.types)
+
     @classmethod
     def of(cls, fields: Collection[str]) -> LegacyNames:
         """The names among `fields`, such as the parameters of a constructor."""
