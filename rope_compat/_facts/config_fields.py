@@ -19,6 +19,7 @@ __all__ = [
     "FULL_ONLY",
     "LOCAL_MODULES",
     "LOCAL_THETAS",
+    "MEANINGS",
     "PARTIAL_FACTORS",
     "SCALED_IN_FULL",
     "SLIDING",
@@ -61,6 +62,17 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 
 #: The rotary module of `sliding_attention` layers of Gemma 3 and 3n up to 4.57, and of ModernBERT's decoder.
 LOCAL_MODULES = ("rotary_emb_local", "local_rotary_emb")
+
+#: Fields of classes to 4.57: the key in `rope_parameters` of 5.0, and the layer type, None for all.
+MEANINGS: dict[str, tuple[str, str | None]] = {
+    "rope_theta": ("rope_theta", None),
+    "partial_rotary_factor": ("partial_rotary_factor", None),
+    "rotary_emb_base": ("rope_theta", None),  # gpt_neox
+    "rotary_pct": ("partial_rotary_factor", None),
+    "rope_local_base_freq": ("rope_theta", SLIDING),  # gemma3
+    "local_rope_theta": ("rope_theta", SLIDING),  # modernbert
+    "global_rope_theta": ("rope_theta", FULL),
+}
 
 #: Everything that a configuration says about its rotary embedding at its top level.
 ALL_FIELDS = frozenset({*DICTS, *THETAS, *LOCAL_THETAS, *PARTIAL_FACTORS, "rotary_dim"})

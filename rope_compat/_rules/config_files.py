@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -106,7 +105,7 @@ def _base_of_4() -> type | None:
     base = vars(module).get(_CLASS) if module is not None else None
     if not isinstance(base, type):
         return None
-    from .._adapters.configs.wrapping import is_ours
+    from .._adapters.configs.construction import is_ours
 
     own = getattr(base, "convert_rope_params_to_dict", None)
     return base if own is None or is_ours(own) else None
@@ -127,29 +126,30 @@ def _on_the_base(shim: Shim, attributes: _Attributes, options: Options) -> Modul
 
 def _files(base: type) -> Iterator[tuple[str, Callable[[], object], str]]:
     def make_from_dict() -> object:
-        from .._adapters.configs.v4_files import reading
+        from .._adapters.configs.files import reading
 
-        return classmethod(reading(vars(base)["from_dict"].__func__))
+        return classmethod(reading(vars(base)["from_dict"].__func__, is_5=False))
 
     def make_constructor() -> object:
-        from .._adapters.configs.v4_methods import converting
+        from .._adapters.configs.construction import base_of_4
 
-        return converting(vars(base)["__init__"])
+        return base_of_4(vars(base)["__init__"])
 
     yield "from_dict", make_from_dict, "a config.json of 5.x is read by classes written for 4.x"
     yield "__init__", make_constructor, "rope_parameters of classes written for 5.x are completed"
 
 
 def _attributes(base: type) -> Iterator[tuple[str, Callable[[], object], str]]:
-    from .._adapters.configs.v4_attributes import FIELDS, field_property, rope_parameters_property
+    from .._adapters.configs.fields import FIELDS_OF_4
 
-    yield "rope_parameters", rope_parameters_property, "derived from the fields of 4.x"
-    for name in FIELDS:
-        yield name, partial(field_property, name), "kept in step with rope_parameters"
+    for field in FIELDS_OF_4:
+        is_new = field.name == "rope_parameters"
+        detail = "derived from the fields of 4.x" if is_new else "kept in step with rope_parameters"
+        yield field.name, giving(field), detail
 
 
 def _methods(base: type) -> Iterator[tuple[str, Callable[[], object], str]]:
-    from .._adapters.configs import v4_methods as methods
+    from .._adapters.configs import methods
 
     for name, function in methods.METHODS.items():
         yield name, giving(function), "as 5.x calls it"
@@ -164,12 +164,11 @@ def _constructors(options: Options) -> ModuleRule:
         base = _base_of_4()
         if base is None:
             return
-        from .._adapters.configs.v4_classes import takes_rope
-        from .._adapters.configs.wrapping import MARK
+        from .._adapters.configs.class_fields import takes_rope
+        from .._adapters.configs.construction import native_of
 
         for cls in [each for each in namespace(module).values() if isinstance(each, type)]:
-            constructor = vars(cls).get("__init__")
-            original = getattr(constructor, MARK, constructor)
+            original = native_of(vars(cls).get("__init__"))
             is_meant = cls.__module__ == module.__name__ and issubclass(cls, base)
             if not is_meant or not isinstance(original, FunctionType) or not takes_rope(original):
                 continue
@@ -188,7 +187,7 @@ def _constructors(options: Options) -> ModuleRule:
 
 def _accepting(cls: type, original: Any) -> Callable[[], object]:
     def make() -> object:
-        from .._adapters.configs.v4_constructors import accepting
+        from .._adapters.configs.translation import accepting
 
         return accepting(cls, original)
 

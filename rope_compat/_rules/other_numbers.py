@@ -13,7 +13,6 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
-from .._adapters.configs.wrapping import MARK
 from .._facts.regimes import DYNAMIC, LONGROPE, TABLED, YARN, as_version, is_before, regime
 from .._facts.rope_types import TABLE, UTILS
 from .._patching.edits import Assign, Edit, Replace, Resolve, Rule, SetItem, Skip
@@ -251,13 +250,14 @@ def _overwrites(release: Any) -> bool:
 
 def _gpt_neox(shim: Shim, options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
     cls = namespace(module).get("GPTNeoXConfig")
-    held = vars(cls).get("convert_rope_params_to_dict") if isinstance(cls, type) else None
-    native = getattr(held, MARK, held)
+    from .._adapters.configs.construction import native_of
+
+    native = native_of(vars(cls).get("convert_rope_params_to_dict") if isinstance(cls, type) else None)
     if not isinstance(native, FunctionType) or options.written_for is None:
         return
-    from .._adapters.configs.gpt_neox import overwritten, spared
+    from .._adapters.configs.methods import with_factor
 
-    make = partial(overwritten if _overwrites(options.written_for) else spared, native)
+    make = partial(with_factor, native, overwritten=_overwrites(options.written_for))
     yield _assign(shim, options, module, "GPTNeoXConfig", cls, native.__name__, make)
 
 
