@@ -216,7 +216,7 @@ def _of_type(
 
 
 def _by_length(shim: Shim, options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
-    from .._adapters.init_functions.other_state import called_by_length
+    from .._adapters.init_functions.other_releases import called_by_length
 
     for name, cls in _rotary_classes(module):
         if TABLE in _names_of(cls, "__init__"):
@@ -233,11 +233,11 @@ def _dynamic(options: Options) -> tuple[bool, bool, bool]:
 
 
 def _dynamic_state(shim: Shim, options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
-    from .._adapters.init_functions.other_state import LONGEST, MISNAMED, ORIGINAL, Forgetting, Moved, Never
+    from .._adapters.init_functions.other_releases import FIRST, LONGEST, MISNAMED, Forgetting, Moved, Never
 
-    state = ((MISNAMED, Moved), (LONGEST, Forgetting), (ORIGINAL, Never))
+    state = ((MISNAMED, Moved), (LONGEST, Forgetting), (FIRST, Never))
     for name, cls in _rotary_classes(module):
-        if ORIGINAL not in _names_of(cls, "__init__"):
+        if FIRST not in _names_of(cls, "__init__"):
             continue
         for is_wanted, (attribute, make) in zip(_dynamic(options), state, strict=True):
             if is_wanted:
@@ -265,7 +265,7 @@ def _in_fp32(shim: Shim, options: Options, module: ModuleType, resolve: Resolve)
     first = TABLED.get(module.__name__.split(".")[2])
     if first is None or not _is_tabled(first, options):
         return
-    from .._adapters.init_functions.other_state import kept_in_fp32
+    from .._adapters.init_functions.other_releases import kept_in_fp32
 
     for name, cls in _rotary_classes(module):
         make = partial(kept_in_fp32, cls.__mro__[1]._apply)
