@@ -16,5 +16,5 @@ transformers:
 - `angles`, `xpos`, `decay`: what else has a definition, in fp64: sections and axes, xPos, RoFormer's bound.
 
 Nothing is imported here, so that importing a neighbour does not import torch. No module of this package knows
-any other part of rope_compat but `rope_compat.errors`.
+any other part of rope_compat but `rope_compat.errors` and the table of rope types.
 """
