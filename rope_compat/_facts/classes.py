@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 __all__ = [
-    "LOCAL_MODULES",
     "NOT_ADAPTED",
     "NOT_RESTORED",
     "OLD_FORMS",
@@ -16,9 +15,6 @@ __all__ = [
 ]
 
 PREFIX = "transformers.models."
-
-#: The second rotary module of Gemma 3 and 3n up to 4.57, and of ModernBERT's decoder.
-LOCAL_MODULES = ("rotary_emb_local", "local_rotary_emb")
 
 #: Module, old name, new name: the same class, in every form. Restored in both directions.
 RENAMED: tuple[tuple[str, str, str], ...] = (

@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from .rope_types import ORIGINAL
+
 __all__ = [
     "ALL_FIELDS",
     "ATTENTION_DICTS",
-    "CANONICAL_TYPES",
     "DICTS",
     "FULL",
+    "FULL_ONLY",
+    "LOCAL_MODULES",
     "LOCAL_THETAS",
+    "MEANINGS",
     "PARTIAL_FACTORS",
     "SCALED_IN_FULL",
     "SLIDING",
     "THETAS",
-    "WITH_ORIGINAL",
     "LegacyNames",
 ]
 
@@ -43,8 +46,11 @@ LOCAL_THETAS = {
     "local_rope_theta": "global_rope_theta",  # modernbert 4.48 to 4.57
 }
 
-#: Models whose `rope_scaling` was for the `full_attention` layers alone, with one theta for all.
+#: Models with one theta for all layers whose `rope_scaling` was for the `full_attention` layers alone.
 SCALED_IN_FULL = ("olmo3",)
+
+#: Models with two kinds of layers of which 4.x scaled `full_attention` alone: also those with a second theta.
+FULL_ONLY = frozenset({"gemma3_text", "gemma3n_text", *SCALED_IN_FULL})
 
 #: The part of a head that is rotated.
 PARTIAL_FACTORS = ("partial_rotary_factor", "rotary_pct", "rope_pct")
@@ -54,14 +60,22 @@ ATTENTION_DICTS = ("attn_config",)
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
+#: The rotary module of `sliding_attention` layers of Gemma 3 and 3n up to 4.57, and of ModernBERT's decoder.
+LOCAL_MODULES = ("rotary_emb_local", "local_rotary_emb")
+
+#: Fields of classes to 4.57: the key in `rope_parameters` of 5.0, and the layer type, None for all.
+MEANINGS: dict[str, tuple[str, str | None]] = {
+    "rope_theta": ("rope_theta", None),
+    "partial_rotary_factor": ("partial_rotary_factor", None),
+    "rotary_emb_base": ("rope_theta", None),  # gpt_neox
+    "rotary_pct": ("partial_rotary_factor", None),
+    "rope_local_base_freq": ("rope_theta", SLIDING),  # gemma3
+    "local_rope_theta": ("rope_theta", SLIDING),  # modernbert
+    "global_rope_theta": ("rope_theta", FULL),
+}
+
 #: Everything that a configuration says about its rotary embedding at its top level.
 ALL_FIELDS = frozenset({*DICTS, *THETAS, *LOCAL_THETAS, *PARTIAL_FACTORS, "rotary_dim"})
-
-#: Types whose computation needs the length of the original training; 5.x, standardize_rope_params.
-WITH_ORIGINAL = ("llama3", "yarn", "longrope")
-
-#: Types that have another name now. `mrope` became `default` beside `mrope_section` in 4.45.
-CANONICAL_TYPES = {"su": "longrope", "mrope": "default"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +109,10 @@ class LegacyNames:
     type_names: tuple[tuple[str, str], ...] = ()
     scaled_layers: frozenset[str] = frozenset({FULL, SLIDING})
 
+    def computes(self, rope_type: str) -> bool:
+        """Whether `rope_scaling` is taken, and, as far as is known, this type in it."""
+        return self.scaling and (self.types is None or rope_type in self.types)
+
     @classmethod
     def of(cls, fields: Collection[str]) -> LegacyNames:
         """The names among `fields`, such as the parameters of a constructor."""
@@ -107,6 +125,6 @@ class LegacyNames:
             # gpt_neox has `rotary_pct` as a parameter, and sets `partial_rotary_factor` from it.
             partial_rotary_factor=next((name for name in factors if name in fields), None),
             scaling="rope_scaling" in fields,
-            original_max="original_max_position_embeddings" in fields,
+            original_max=ORIGINAL in fields,
             scaled_layers=frozenset({FULL} if local == "rope_local_base_freq" else {FULL, SLIDING}),
         )

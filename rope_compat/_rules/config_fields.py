@@ -81,22 +81,19 @@ def _base_edits(module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
     convert = getattr(config, "convert_rope_params_to_dict", None)
     if not isinstance(config, type) or convert is None:
         return
-    from .._adapters.configs.wrapping import is_ours
+    from .._adapters.configs import construction, fields, files
 
-    if is_ours(convert):
+    if construction.is_ours(convert):
         return
-    from .._adapters.configs import construction
-    from .._adapters.configs import v5_attributes as bridge
-
-    for field in bridge.BASE_FIELDS:
-        if bridge.is_free(config, field.name):
+    for field in fields.BASE_FIELDS:
+        if fields.is_free(config, field.name):
             yield _assign(FIELDS.name, config, field.name, giving(field), "reads and writes rope_parameters")
     native = vars(config).get("rope_scaling")
     yield _assign(
         FIELDS.name,
         config,
         "rope_scaling",
-        lambda: bridge.scaling_property(native if isinstance(native, property) else None),
+        lambda: fields.scaling_property(native if isinstance(native, property) else None),
         "as in 4.x: None, or a dictionary with type and rope_type",
     )
     # 5.4: configs are dataclasses, and what the base class does is in `__post_init__`.
@@ -106,15 +103,15 @@ def _base_edits(module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
         FIELDS.name,
         config,
         hook,
-        lambda: construction.constructor(constructor),
+        lambda: construction.base_of_5(constructor),
         "tells what is still being constructed",
     )
-    reader = vars(config)["from_dict"]
+    reader = vars(config)["from_dict"].__func__
     yield _assign(
         FIELDS.name,
         config,
         "from_dict",
-        lambda: construction.reading(reader),
+        lambda: classmethod(files.reading(reader, is_5=True)),
         "custom classes of 4.x get their fields",
     )
 
@@ -128,10 +125,10 @@ def _spelling_edits(module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
         names = getattr(getattr(method, "__code__", None), "co_consts", ())
         if not names:
             continue
-        from .._adapters.configs import v5_attributes as bridge
+        from .._adapters.configs.fields import MODEL_FIELDS, is_free
 
-        for field in bridge.MODEL_FIELDS:
-            if field.name in names and bridge.is_free(config, field.name):
+        for field in MODEL_FIELDS:
+            if field.name in names and is_free(config, field.name):
                 yield _assign(SPELLINGS.name, config, field.name, giving(field), f"means {field.place}")
 
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import FunctionType, ModuleType
-from typing import Any
 
 from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
@@ -106,7 +105,7 @@ def _base_of_4() -> type | None:
     base = vars(module).get(_CLASS) if module is not None else None
     if not isinstance(base, type):
         return None
-    from .._adapters.configs.wrapping import is_ours
+    from .._adapters.configs.construction import is_ours
 
     own = getattr(base, "convert_rope_params_to_dict", None)
     return base if own is None or is_ours(own) else None
@@ -126,30 +125,27 @@ def _on_the_base(shim: Shim, attributes: _Attributes, options: Options) -> Modul
 
 
 def _files(base: type) -> Iterator[tuple[str, Callable[[], object], str]]:
+    from .._adapters.configs import construction, files
+
     def make_from_dict() -> object:
-        from .._adapters.configs.v4_files import reading
-
-        return classmethod(reading(vars(base)["from_dict"].__func__))
-
-    def make_constructor() -> object:
-        from .._adapters.configs.v4_methods import converting
-
-        return converting(vars(base)["__init__"])
+        return classmethod(files.reading(vars(base)["from_dict"].__func__, is_5=False))
 
     yield "from_dict", make_from_dict, "a config.json of 5.x is read by classes written for 4.x"
+    make_constructor = partial(construction.base_of_4, vars(base)["__init__"])
     yield "__init__", make_constructor, "rope_parameters of classes written for 5.x are completed"
 
 
 def _attributes(base: type) -> Iterator[tuple[str, Callable[[], object], str]]:
-    from .._adapters.configs.v4_attributes import FIELDS, field_property, rope_parameters_property
+    from .._adapters.configs.fields import FIELDS_OF_4
 
-    yield "rope_parameters", rope_parameters_property, "derived from the fields of 4.x"
-    for name in FIELDS:
-        yield name, partial(field_property, name), "kept in step with rope_parameters"
+    for field in FIELDS_OF_4:
+        is_new = field.name == "rope_parameters"
+        detail = "derived from the fields of 4.x" if is_new else "kept in step with rope_parameters"
+        yield field.name, giving(field), detail
 
 
 def _methods(base: type) -> Iterator[tuple[str, Callable[[], object], str]]:
-    from .._adapters.configs import v4_methods as methods
+    from .._adapters.configs import methods
 
     for name, function in methods.METHODS.items():
         yield name, giving(function), "as 5.x calls it"
@@ -164,19 +160,19 @@ def _constructors(options: Options) -> ModuleRule:
         base = _base_of_4()
         if base is None:
             return
-        from .._adapters.configs.v4_classes import takes_rope
-        from .._adapters.configs.wrapping import MARK
+        from .._adapters.configs.class_fields import takes_rope
+        from .._adapters.configs.construction import native_of
+        from .._adapters.configs.translation import accepting
 
         for cls in [each for each in namespace(module).values() if isinstance(each, type)]:
-            constructor = vars(cls).get("__init__")
-            original = getattr(constructor, MARK, constructor)
+            original = native_of(vars(cls).get("__init__"))
             is_meant = cls.__module__ == module.__name__ and issubclass(cls, base)
             if not is_meant or not isinstance(original, FunctionType) or not takes_rope(original):
                 continue
             name = f"{cls.__qualname__}.__init__"
             if options.selection.selects(module.__name__, name):
                 target, rule = f"{module.__name__}:{name}", CONSTRUCTORS.name
-                make = _accepting(cls, original)
+                make = partial(accepting, cls, original)
                 yield Assign(target, cls, "__init__", make, rule, rule, "takes rope_parameters too")
 
     return ModuleRule(
@@ -184,15 +180,6 @@ def _constructors(options: Options) -> ModuleRule:
         lambda name: name.startswith("transformers.models.") and ".configuration_" in name,
         edits,
     )
-
-
-def _accepting(cls: type, original: Any) -> Callable[[], object]:
-    def make() -> object:
-        from .._adapters.configs.v4_constructors import accepting
-
-        return accepting(cls, original)
-
-    return make
 
 
 def _name(options: Options) -> ModuleRule:

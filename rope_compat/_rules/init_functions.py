@@ -11,16 +11,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-from .._facts.init_names import (
-    ADAPTED,
-    DEFAULT_NAME,
-    MODELING,
-    OF_CLASS,
-    PROPORTIONAL_NAME,
-    TABLE,
-    UPDATE_NAME,
-    UTILS,
-)
+from .._facts.rope_types import MODELING, OF_CLASS, ROPE_TYPES, TABLE, UPDATE_NAME, UTILS
 from .._patching.edits import Edit, Resolve, Rule
 from .functions import Options
 from .rule import ModuleRule, is_modeling
@@ -29,12 +20,16 @@ from .shim import Shim
 __all__ = ["ADDED", "SHIMS", "rules"]
 
 #: Types that a table has only while rope_compat is on. Modules of transformers compute them through it.
-ADDED = frozenset({"proportional"})
+ADDED = frozenset(name for name, each in ROPE_TYPES.items() if each.since != "4.43.0")
+
+#: The library's functions that every release from 4.43.0 on has.
+_ALWAYS = [each.function for each in ROPE_TYPES.values() if each.since == "4.43.0" and each.until is None]
+_DEFAULT, _PROPORTIONAL = (ROPE_TYPES[name].function for name in ("default", "proportional"))
 
 FUNCTIONS = Shim(
     name="rope-init-functions",
     kind="adapt",
-    targets=(*(f"{UTILS}:{name}" for name in ADAPTED), f"{UTILS}:{TABLE}"),
+    targets=(*(f"{UTILS}:{name}" for name in _ALWAYS), f"{UTILS}:{TABLE}"),
     why=(
         "the functions took dim=, base= and so on instead of a config up to 4.53.3, and take layer_type= "
         "from 5.0.0 on; they read rope_theta and rope_scaling up to 4.57.6, rope_parameters since"
@@ -48,7 +43,7 @@ FUNCTIONS = Shim(
 DEFAULT = Shim(
     name="restore-default-rope-init",
     kind="restore",
-    targets=(f"{UTILS}:{DEFAULT_NAME}",),
+    targets=(f"{UTILS}:{_DEFAULT}",),
     why="ROPE_INIT_FUNCTIONS[\"default\"] and its function are gone from 5.0.0 on: KeyError: 'default'",
     since="5.0.0",
     until=None,
@@ -109,7 +104,7 @@ PARAMETERS_EARLY = Shim(
 PROPORTIONAL_EARLY = Shim(
     name="early-proportional-rope",
     kind="restore",
-    targets=(f"{UTILS}:{PROPORTIONAL_NAME}",),
+    targets=(f"{UTILS}:{_PROPORTIONAL}",),
     why='the type "proportional" came with 5.5.0',
     since="4.43.0",
     until="5.4.0",

@@ -13,9 +13,8 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
-from .._adapters.configs.wrapping import MARK
-from .._facts.init_names import TABLE, UTILS
 from .._facts.regimes import DYNAMIC, LONGROPE, TABLED, YARN, as_version, is_before, regime
+from .._facts.rope_types import TABLE, UTILS
 from .._patching.edits import Assign, Edit, Replace, Resolve, Rule, SetItem, Skip
 from .._patching.references import namespace
 from .functions import Options, context_for
@@ -217,7 +216,7 @@ def _of_type(
 
 
 def _by_length(shim: Shim, options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
-    from .._adapters.init_functions.other_state import called_by_length
+    from .._adapters.init_functions.other_releases import called_by_length
 
     for name, cls in _rotary_classes(module):
         if TABLE in _names_of(cls, "__init__"):
@@ -234,11 +233,11 @@ def _dynamic(options: Options) -> tuple[bool, bool, bool]:
 
 
 def _dynamic_state(shim: Shim, options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
-    from .._adapters.init_functions.other_state import LONGEST, MISNAMED, ORIGINAL, Forgetting, Moved, Never
+    from .._adapters.init_functions.other_releases import FIRST, LONGEST, MISNAMED, Forgetting, Moved, Never
 
-    state = ((MISNAMED, Moved), (LONGEST, Forgetting), (ORIGINAL, Never))
+    state = ((MISNAMED, Moved), (LONGEST, Forgetting), (FIRST, Never))
     for name, cls in _rotary_classes(module):
-        if ORIGINAL not in _names_of(cls, "__init__"):
+        if FIRST not in _names_of(cls, "__init__"):
             continue
         for is_wanted, (attribute, make) in zip(_dynamic(options), state, strict=True):
             if is_wanted:
@@ -251,13 +250,14 @@ def _overwrites(release: Any) -> bool:
 
 def _gpt_neox(shim: Shim, options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
     cls = namespace(module).get("GPTNeoXConfig")
-    held = vars(cls).get("convert_rope_params_to_dict") if isinstance(cls, type) else None
-    native = getattr(held, MARK, held)
+    from .._adapters.configs.construction import native_of
+
+    native = native_of(vars(cls).get("convert_rope_params_to_dict") if isinstance(cls, type) else None)
     if not isinstance(native, FunctionType) or options.written_for is None:
         return
-    from .._adapters.configs.gpt_neox import overwritten, spared
+    from .._adapters.configs.methods import with_factor
 
-    make = partial(overwritten if _overwrites(options.written_for) else spared, native)
+    make = partial(with_factor, native, overwritten=_overwrites(options.written_for))
     yield _assign(shim, options, module, "GPTNeoXConfig", cls, native.__name__, make)
 
 
@@ -265,7 +265,7 @@ def _in_fp32(shim: Shim, options: Options, module: ModuleType, resolve: Resolve)
     first = TABLED.get(module.__name__.split(".")[2])
     if first is None or not _is_tabled(first, options):
         return
-    from .._adapters.init_functions.other_state import kept_in_fp32
+    from .._adapters.init_functions.other_releases import kept_in_fp32
 
     for name, cls in _rotary_classes(module):
         make = partial(kept_in_fp32, cls.__mro__[1]._apply)

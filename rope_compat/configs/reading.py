@@ -9,13 +9,12 @@ from typing import Any
 from .._facts.config_fields import (
     ALL_FIELDS,
     ATTENTION_DICTS,
-    CANONICAL_TYPES,
     DICTS,
     LOCAL_THETAS,
     PARTIAL_FACTORS,
     THETAS,
-    WITH_ORIGINAL,
 )
+from .._facts.rope_types import ALIASES, ORIGINAL, WITH_ORIGINAL
 from ..errors import RopeConfigError
 
 __all__ = [
@@ -89,7 +88,7 @@ def canonical_type(name: Any, parameters: Fields) -> str:
     if name == "yarn" and "short_factor" in parameters:
         # Phi-3's configurations of 4.41 and 4.42; transformers reads them as longrope from 4.43 on.
         return "longrope"
-    return CANONICAL_TYPES.get(name, name)
+    return ALIASES.get(name, name)
 
 
 def merged(fields: Fields, containers: tuple[str, ...] = DICTS) -> dict[str, Any]:
@@ -170,11 +169,11 @@ def partial_factors(fields: Fields, head_dim: int | None) -> list[Named]:
 
 def with_original_length(parameters: dict[str, Any], fields: Fields) -> dict[str, Any]:
     """`parameters` with a length that stands beside them (phi3): it belongs to the types that need one."""
-    key = "original_max_position_embeddings"
     if parameters.get("rope_type") not in WITH_ORIGINAL:
         return parameters
-    value = agreed([(key, fields.get(key)), (f"rope_parameters[{key!r}]", parameters.get(key))], key)
-    return parameters if value is None else {**parameters, key: value}
+    inner = (f"rope_parameters[{ORIGINAL!r}]", parameters.get(ORIGINAL))
+    value = agreed([(ORIGINAL, fields.get(ORIGINAL)), inner], ORIGINAL)
+    return parameters if value is None else {**parameters, ORIGINAL: value}
 
 
 def head_dim_of(fields: Fields) -> int | None:
@@ -199,7 +198,6 @@ def _first_int(fields: Fields, names: tuple[str, ...]) -> int | None:
 def source_of(fields: Fields) -> dict[str, Any]:
     """A copy of what the configuration says about its rotary embedding, as it is spelled."""
     kept = {name: copy.deepcopy(fields[name]) for name in fields if name in ALL_FIELDS}
-    key = "original_max_position_embeddings"
-    if key in fields and kept:
-        kept[key] = fields[key]
+    if ORIGINAL in fields and kept:
+        kept[ORIGINAL] = fields[ORIGINAL]
     return kept

@@ -8,11 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._facts.config_fields import FULL, SCALED_IN_FULL, SLIDING, LegacyNames
+from .._facts.rope_types import ORIGINAL
 from ..errors import RopeConfigError
-from . import reading, writing
+from . import reading
 from .reading import Fields
 
 __all__ = ["RopeSpec", "Source"]
+
+#: What the checks of 4.31 to 4.57 want as floats.
+_FLOATS = ("factor", "attention_factor", "beta_fast", "beta_slow", "low_freq_factor", "high_freq_factor")
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,18 @@ class RopeSpec:
 
     def rope_parameters(self) -> dict[str, Any]:
         """The dictionary that 5.0 and later keep; ``rope_theta`` is left out where it is not known."""
-        return writing.rope_parameters(self)
+        found: dict[str, Any] = {}
+        if self.theta is not None:
+            found["rope_theta"] = self.theta
+        if self.partial_rotary_factor is not None:
+            found["partial_rotary_factor"] = self.partial_rotary_factor
+        parameters = copy.deepcopy(dict(self.parameters))
+        if not self.layers:
+            return {"rope_type": self.rope_type, **found, **parameters}
+        if self.rope_type != "default":
+            found["rope_type"] = self.rope_type
+        layers = {name: layer and layer.rope_parameters() for name, layer in self.layers.items()}
+        return {**layers, **found, **parameters}
 
     def legacy(self, names: LegacyNames | None = None) -> dict[str, Any]:
         """The fields of 4.x, such as ``{"rope_theta": ..., "rope_scaling": ...}``.
@@ -116,11 +131,43 @@ class RopeSpec:
         Raises:
             RopeConfigError: they cannot express it; `lost` gives the names.
         """
-        return writing.legacy(self, names or writing.usual_names(self))
+        names = names or _usual_names(self)
+        missing = self.lost(names)
+        if missing:
+            raise RopeConfigError(
+                f"the configuration has no field for {', '.join(missing)}: a rotary embedding with it needs "
+                "a release whose configuration has rope_parameters (5.0.0 and later)"
+            )
+        flat, local_theta = _flattened(_by_layer(self, names), names)
+        found: dict[str, Any] = {}
+        if names.theta is not None and flat.theta is not None:
+            found[names.theta] = flat.theta
+        if names.local_theta is not None and local_theta is not None:
+            found[names.local_theta] = local_theta
+        if names.partial_rotary_factor is not None and flat.partial_rotary_factor is not None:
+            found[names.partial_rotary_factor] = _partial_value(flat, names.partial_rotary_factor)
+        if names.scaling:
+            found["rope_scaling"] = _scaling(flat, names)
+        if names.original_max and ORIGINAL in flat.parameters:
+            found[ORIGINAL] = flat.parameters[ORIGINAL]
+        return found
 
     def lost(self, names: LegacyNames | None = None) -> list[str]:
-        """What the fields of `names` cannot express, empty if nothing: ``["partial_rotary_factor=0.5"]``."""
-        return writing.lost(self, names or writing.usual_names(self))
+        """What the fields of `names` cannot express, as ``name=value`` or ``layer type: name=value``."""
+        names = names or _usual_names(self)
+        spec = _by_layer(self, names)
+        flat, _ = _flattened(spec, names)
+        found = _lost_layers(spec, names) if spec.layers else []
+        if flat.theta is not None and names.theta is None:
+            found.append(f"rope_theta={flat.theta!r}")
+        # 1.0 says the same as no field for it: the whole head is rotated.
+        if flat.partial_rotary_factor not in (None, 1.0) and names.partial_rotary_factor is None:
+            found.append(f"partial_rotary_factor={flat.partial_rotary_factor!r}")
+        if flat.rope_type != "default" and not names.computes(flat.rope_type):
+            found.append(f"rope_type={flat.rope_type!r}")
+        elif flat.rope_type != "default" or flat.parameters:
+            found += _lost_parameters(flat, names)
+        return found
 
     def fields(self) -> dict[str, Any]:
         """The fields in the spelling that they were read in: equal to what was read, if nothing was changed.
@@ -242,3 +289,93 @@ def _split(spec: RopeSpec, local_theta: Any, scaled: frozenset[str]) -> RopeSpec
         head_dim=spec.head_dim,
         layers={FULL: full, SLIDING: sliding},
     )
+
+
+def _usual_names(spec: RopeSpec) -> LegacyNames:
+    """The names to write where nobody says which: gemma3's where layers differ."""
+    layers = [spec.for_layer(name) for name, layer in spec.layers.items() if layer is not None]
+    return LegacyNames(
+        local_theta="rope_local_base_freq" if len({layer.theta for layer in layers}) > 1 else None,
+        scaled_layers=frozenset({FULL, SLIDING} if all(each == layers[0] for each in layers) else {FULL}),
+    )
+
+
+def _partial_value(flat: RopeSpec, name: str) -> float:
+    factor = flat.partial_rotary_factor or 0.0
+    if name != "rotary_dim":
+        return factor
+    if flat.head_dim is None:
+        raise RopeConfigError(f"rotary_dim is {factor} of a head, and the configuration has no head_dim")
+    return round(flat.head_dim * factor)
+
+
+def _lost_parameters(flat: RopeSpec, names: LegacyNames) -> list[str]:
+    keys = [key for key, value in flat.parameters.items() if value is not None]
+    if names.original_max:
+        keys = [key for key in keys if key != ORIGINAL]
+    if names.scaling and names.scaling_keys is None:
+        return []
+    taken = (names.scaling_keys or frozenset()) if names.scaling else frozenset()
+    return [f"{key}={flat.parameters[key]!r}" for key in keys if key not in taken]
+
+
+def _lost_layers(spec: RopeSpec, names: LegacyNames) -> list[str]:
+    """What a class with one or two thetas cannot say about layers."""
+    found = [f"{name}: no rotary embedding" for name, layer in spec.layers.items() if layer is None]
+    present = {name: spec.for_layer(name) for name, layer in spec.layers.items() if layer is not None}
+    flat, local_theta = _flattened(spec, names)
+    for name, layer in present.items():
+        if name not in (FULL, SLIDING) and names.local_theta is not None:
+            found.append(f"{name}: {layer.rope_parameters()}")
+        else:
+            said = _said_of(name, flat, local_theta, names)
+            found += [f"{name}: {each}" for each in _differences(layer, said)]
+    return found
+
+
+def _by_layer(spec: RopeSpec, names: LegacyNames) -> RopeSpec:
+    """One specification for all layers, twice, for a class that tells two kinds of layers apart."""
+    if spec.layers or (names.local_theta is None and names.scaled_layers >= {FULL, SLIDING}):
+        return spec
+    return replace(spec, layers={FULL: spec, SLIDING: spec})
+
+
+def _flattened(spec: RopeSpec, names: LegacyNames) -> tuple[RopeSpec, float | None]:
+    """One specification for the fields of 4.x, and the theta of the other layers."""
+    present = [name for name, layer in spec.layers.items() if layer is not None]
+    if not present:
+        return spec, None
+    scaled = next(
+        (name for name in (FULL, *present) if name in present and name in names.scaled_layers), None
+    )
+    flat = spec.for_layer(scaled or present[0])
+    return flat, spec.for_layer(SLIDING).theta if SLIDING in present else None
+
+
+def _said_of(name: str, flat: RopeSpec, local_theta: float | None, names: LegacyNames) -> RopeSpec:
+    """What the fields of 4.x mean for the layers of one type."""
+    theta = local_theta if name == SLIDING and names.local_theta is not None else flat.theta
+    if name in names.scaled_layers or name not in (FULL, SLIDING):
+        return replace(flat, theta=theta)
+    return replace(flat, theta=theta, rope_type="default", parameters={})
+
+
+def _differences(layer: RopeSpec, said: RopeSpec) -> list[str]:
+    wanted, given = layer.rope_parameters(), said.rope_parameters()
+    keys = dict.fromkeys((*wanted, *given))
+    return [f"{key}={wanted.get(key)!r}" for key in keys if wanted.get(key) != given.get(key)]
+
+
+def _scaling(flat: RopeSpec, names: LegacyNames) -> dict[str, Any] | None:
+    if flat.rope_type == "default" and not flat.parameters:
+        return None
+    written = dict(names.type_names).get(flat.rope_type, flat.rope_type)
+    keys = ("rope_type", "type") if names.type_key == "both" else (names.type_key,)
+    parameters = copy.deepcopy(dict(flat.parameters))
+    if names.original_max:
+        parameters.pop(ORIGINAL, None)
+    if names.scaling_keys is not None:
+        parameters = {key: parameters[key] for key in parameters if key in names.scaling_keys}
+    if names.floats:
+        parameters.update({key: float(parameters[key]) for key in _FLOATS if key in parameters})
+    return {**dict.fromkeys(keys, written), **parameters}

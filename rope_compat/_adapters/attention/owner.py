@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary, ref
 
 from torch import nn
 
-from ..._facts.classes import LOCAL_MODULES
+from ..._facts.config_fields import LOCAL_MODULES
 from ...errors import CallFormError
 from ..functions.base import is_compiling
 from .form import CHILDREN

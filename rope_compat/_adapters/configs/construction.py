@@ -1,4 +1,4 @@
-"""When a config is under construction, and what constructors are given.
+"""Constructors of config classes, and when a config is under construction.
 
 A config is native until its base class has constructed it: what a constructor assigns and reads before that,
 transformers' own or custom code's, is stored and returned as without rope_compat.
@@ -6,19 +6,67 @@ transformers' own or custom code's, is stored and returned as without rope_compa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from ..._utils.disguise import dressed
 from ..._utils.ownership import is_custom
 from ...configs.reading import canonical_type
-from ...errors import RopeConfigError
 from . import scaling_view as views
-from .wrapping import dressed, is_under_construction, under_construction
 
-__all__ = ["constructor", "is_constructed", "reading"]
+__all__ = [
+    "MARK",
+    "base_of_4",
+    "base_of_5",
+    "is_constructed",
+    "is_ours",
+    "is_under_construction",
+    "native_of",
+    "under_construction",
+]
+
+#: Attribute of every function that rope_compat puts on a config class: what it stands for.
+MARK = "__rope_compat_config__"
+
+#: Configs that a constructor is at work on, by id. A plain set: compilers follow a look at it.
+_building: set[int] = set()
 
 
-def constructor(native: Callable[..., None]) -> Callable[..., None]:
+def native_of(function: Any) -> Any:
+    """The function that was there before rope_compat; the function itself where none of ours is."""
+    return getattr(function, MARK, function)
+
+
+def is_ours(value: Any) -> bool:
+    """Whether rope_compat put a function there."""
+    return hasattr(getattr(value, "__func__", value), MARK)
+
+
+@contextmanager
+def under_construction(config: Any) -> Iterator[None]:
+    """While it lasts, fields of `config` are stored as they are given: its constructor is at work."""
+    if id(config) in _building:
+        yield
+        return
+    _building.add(id(config))
+    try:
+        yield
+    finally:
+        _building.discard(id(config))
+
+
+def is_under_construction(config: Any) -> bool:
+    """Whether a constructor is at work on `config`."""
+    return bool(_building) and id(config) in _building
+
+
+def is_constructed(config: Any) -> bool:
+    """Whether the base class is done: in every 5.x it sets this attribute after it has read RoPE fields."""
+    return "_name_or_path" in vars(config) and not is_under_construction(config)
+
+
+def base_of_5(native: Callable[..., None]) -> Callable[..., None]:
     """The base class's constructor, with a note of what it is working on."""
 
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -29,46 +77,38 @@ def constructor(native: Callable[..., None]) -> Callable[..., None]:
             _set_length(self, kwargs)
             native(self, *args, **_arguments(self, kwargs))
 
-    return dressed(construct, native)
+    return dressed(construct, native, mark=(MARK, native))
 
 
-def reading(native: Any) -> Any:
-    """`from_dict`, which gives classes of custom code the fields that their constructors take.
+def base_of_4(native: Callable[..., None]) -> Callable[..., None]:
+    """The base class's constructor; classes that have set ``rope_parameters`` by then were written for 5.x.
 
-    5.x saves rope_parameters. A constructor of 4.x that is not given `rope_scaling` assigns None to it.
+    No config class of 4.x does that. 5.x completes the dictionary at this point: from the fields of an older
+    config.json, and from the class's ``default_theta``.
     """
-    function = native.__func__
 
-    def from_dict(cls: type[Any], config_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        return function(cls, _with_fields(cls, config_dict), *args, **kwargs)
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
+        if "rope_parameters" in self.__dict__:
+            kwargs = _without_older_values(self, self.convert_rope_params_to_dict(**kwargs))
+        native(self, *args, **kwargs)
 
-    return classmethod(dressed(from_dict, function))
+    return dressed(construct, native, mark=(MARK, native))
 
 
-def _with_fields(cls: type[Any], config: dict[str, Any]) -> dict[str, Any]:
-    """A config.json for a class, and for the classes that it names for the configs inside."""
-    inner = getattr(cls, "sub_configs", None)
-    for name, each in inner.items() if isinstance(inner, dict) else ():
-        if isinstance(config.get(name), dict) and isinstance(each, type):
-            config = {**config, name: _with_fields(each, config[name])}
-    if not config.get("rope_parameters") or not is_custom(cls):
-        return config
-    from .v4_classes import parameters_of
-    from .v4_constructors import translated
+def _without_older_values(config: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """`kwargs` without fields of which ``rope_parameters`` has another value, which is the one that counts.
 
-    initializer = getattr(cls, "__init__", None)
-    missing = parameters_of(initializer) - config.keys()
-    try:
-        fields = translated(cls, initializer, config, refuse=False) if missing else {}
-    except RopeConfigError:
-        # The file contradicts itself. Which of the two counts is the class's own affair, as without us.
-        return config
-    given = {name: value for name, value in fields.items() if name in missing}
-    scaling = given.get("rope_scaling")
-    if scaling and "type" in config["rope_parameters"] and "type" in scaling:
-        # It was written with `type`, and checks of 4.x count the fields.
-        given["rope_scaling"] = {key: value for key, value in scaling.items() if key != "rope_type"}
-    return {**config, **given}
+    On 5.x they would become attributes that nothing reads. On 4.x the fields are read.
+    """
+    parameters = vars(config).get("rope_parameters") or {}
+    nested = config.nested_rope_parameter_keys(parameters)
+    parts = [parameters[key] for key in nested if parameters[key] is not None] if nested else [parameters]
+    decided = {
+        name
+        for name in ("rope_theta", "partial_rotary_factor")
+        if name in kwargs and parts and all(part.get(name) is not None for part in parts)
+    }
+    return {name: value for name, value in kwargs.items() if name not in decided}
 
 
 def _set_length(config: Any, arguments: dict[str, Any]) -> None:
@@ -118,8 +158,3 @@ def _is_phi3_yarn(scaling: Any) -> bool:
     if not isinstance(scaling, Mapping) or scaling.get("rope_type", "yarn") != "yarn":
         return False
     return scaling.get("type") == "yarn" and canonical_type("yarn", scaling) != "yarn"
-
-
-def is_constructed(config: Any) -> bool:
-    """Whether the base class is done: in every 5.x it sets this attribute after it has read RoPE fields."""
-    return "_name_or_path" in vars(config) and not is_under_construction(config)

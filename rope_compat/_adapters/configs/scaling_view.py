@@ -8,14 +8,16 @@ it gives them, since on 5.x ``config.rope_scaling["rope_theta"]`` works without 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
+from ..._facts.config_fields import FULL, FULL_ONLY
 from ..._utils.ownership import is_custom
 from ...configs.reading import canonical_type
 from ...errors import RopeConfigError
 
 __all__ = [
+    "BESIDE",
     "ScalingView",
     "assign",
     "disagreement",
@@ -26,12 +28,10 @@ __all__ = [
     "view_of",
 ]
 
-_BESIDE = ("rope_theta", "partial_rotary_factor")
+#: What 4.x keeps beside the dictionary.
+BESIDE = ("rope_theta", "partial_rotary_factor")
 _TYPES = ("type", "rope_type")
 _MISSING: Any = object()
-
-#: Classes of 4.x with two kinds of layers, by model type: what was scaled was `full_attention`.
-_FULL_ONLY = frozenset({"gemma3_text", "gemma3n_text", "olmo3"})
 
 
 def layers_of(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -42,9 +42,9 @@ def layers_of(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def labels_of(config: Any, parameters: dict[str, Any]) -> tuple[str, ...] | None:
     """The layer types that `rope_scaling` speaks of: () where parameters are not nested, None if unclear."""
     items = {label: _items(config, layer) for label, layer in layers_of(parameters).items()}
-    others = [item for label, item in items.items() if label != "full_attention"]
+    others = [item for label, item in items.items() if label != FULL]
     if _speaks_of_full(config) and len(others) < len(items) and not any(others):
-        return ("full_attention",)
+        return (FULL,)
     if all(item == next(iter(items.values())) for item in items.values()):
         return tuple(items)
     return None
@@ -62,7 +62,7 @@ def plain(value: Any, *, with_theta: bool = False) -> Any:
         return value
     found = dict(value)
     if with_theta:
-        found.update({key: value[key] for key in _BESIDE if key in value})
+        found.update({key: value[key] for key in BESIDE if key in value})
     return found
 
 
@@ -91,13 +91,13 @@ def assign(config: Any, value: Mapping[str, Any] | None) -> None:
             raise RopeConfigError(disagreement(config, parameters))
         after = {**parameters, **{label: _replaced(config, layers[label], value) for label in labels}}
     else:
-        beside = {key: vars(config)[key] for key in _BESIDE if is_number(vars(config).get(key))}
+        beside = {key: vars(config)[key] for key in BESIDE if is_number(vars(config).get(key))}
         after = _replaced(config, {**beside, **parameters}, value)
         if value is None and "rope_theta" not in after:
             config.rope_parameters = None
             return
     _set_parameters(config, before, after)
-    for key in _BESIDE:
+    for key in BESIDE:
         if key in vars(config) and not layers and value is not None and value.get(key) is not None:
             vars(config)[key] = value[key]
 
@@ -115,23 +115,16 @@ class ScalingView(dict[str, Any]):
         self._labels = labels
 
     def __missing__(self, key: str) -> Any:
-        values = [part.get(key) for part in self._parts().values()] if key in _BESIDE else []
+        values = [part.get(key) for part in self._parts().values()] if key in BESIDE else []
         if not values or values[0] is None or any(value != values[0] for value in values):
             raise KeyError(key)
         return values[0]
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key, or of what stands beside the dictionary; `default` if there is none."""
-        try:
-            return self[key]
-        except KeyError:
-            return default
-
     def __contains__(self, key: object) -> bool:
-        return super().__contains__(key) or (key in _BESIDE and self.get(str(key)) is not None)
+        return super().__contains__(key) or (key in BESIDE and self.get(str(key)) is not None)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if key in _BESIDE:
+        if key in BESIDE:
             self._put({label: {**part, key: value} for label, part in self._parts().items()})
             if key in vars(self._config):
                 vars(self._config)[key] = value
@@ -143,12 +136,6 @@ class ScalingView(dict[str, Any]):
         after = dict(self)
         del after[key]
         self._change(after)
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        """The value of a key, which is set if there is none."""
-        if key not in self:
-            self[key] = default
-        return self[key]
 
     def pop(self, key: str, *default: Any) -> Any:
         """Take a key out of the dictionary and of the config."""
@@ -167,6 +154,10 @@ class ScalingView(dict[str, Any]):
     def clear(self) -> None:
         """Leave the config without scaling."""
         self._change({})
+
+    # By way of the methods above, which those of `dict` go past.
+    get = Mapping.get  # type: ignore[assignment]
+    setdefault = MutableMapping.setdefault
 
     def update(self, *others: Any, **items: Any) -> None:
         """Set several keys."""
@@ -221,7 +212,7 @@ class ScalingView(dict[str, Any]):
 
 
 def _speaks_of_full(config: Any) -> bool:
-    return any(vars(cls).get("model_type") in _FULL_ONLY for cls in type(config).__mro__)
+    return any(vars(cls).get("model_type") in FULL_ONLY for cls in type(config).__mro__)
 
 
 def _default_type(config: Any) -> str:
@@ -232,7 +223,7 @@ def _default_type(config: Any) -> str:
 def _items(config: Any, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
     """The items of 4.x; None where the parameters scale nothing."""
     rope_type = parameters.get("rope_type") or parameters.get("type") or "default"
-    others = {key: value for key, value in parameters.items() if key not in (*_TYPES, *_BESIDE)}
+    others = {key: value for key, value in parameters.items() if key not in (*_TYPES, *BESIDE)}
     if not others and rope_type in ("default", _default_type(config)):
         return None
     return {"type": parameters.get("type") or rope_type, "rope_type": rope_type, **others}
@@ -251,7 +242,7 @@ def _replaced(config: Any, before: Mapping[str, Any], value: Mapping[str, Any] |
         raise RopeConfigError(
             f"rope_scaling = {dict(value or {})!r} scales, and has no rope_type that says how"
         )
-    beside = {key: given.pop(key, None) for key in _BESIDE}
+    beside = {key: given.pop(key, None) for key in BESIDE}
     kept = {key: before.get(key) if said is None else said for key, said in beside.items()}
     after = {"rope_type": kinds[0] if kinds else _default_type(config), **given}
     if names[0] is not None:
@@ -275,14 +266,14 @@ def _set_parameters(config: Any, before: Any, after: dict[str, Any]) -> None:
 def _meaning(config: Any, items: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The type, and everything else that scales, of parameters or of the items of a view."""
     kind = items.get("rope_type") or items.get("type") or _default_type(config)
-    others = {key: value for key, value in items.items() if key not in (*_TYPES, *_BESIDE)}
+    others = {key: value for key, value in items.items() if key not in (*_TYPES, *BESIDE)}
     return canonical_type(kind, others), others
 
 
 def _rewritten(config: Any, part: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """One dictionary of the config, with the items of a view."""
     kind, items = _meaning(config, after)
-    kept = {key: value for key, value in part.items() if key in items or key in (*_TYPES, *_BESIDE)}
+    kept = {key: value for key, value in part.items() if key in items or key in (*_TYPES, *BESIDE)}
     kept.update(items, rope_type=kind)
     if "type" in part:
         kept["type"] = after.get("type") or kind

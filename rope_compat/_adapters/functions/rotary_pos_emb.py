@@ -16,8 +16,8 @@ from torch.fx import Proxy
 
 from ..._facts.call_forms import GATHERED, INDEXED, OFFSET, PLAIN, SINGLE, CallForm
 from ...errors import LayoutError
-from ...rotary import strides as memory
-from ...rotary.declared import explain_ambiguous
+from ...rotary import layouts as memory
+from ...rotary.layouts import explain_ambiguous
 from ...rotary.mismatch import explain_mismatch
 from .base import AdapterInfo, Context, dress, is_compiling, misfit, refuse
 from .generation import Generation

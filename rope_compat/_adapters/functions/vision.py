@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..._facts.call_forms import FREQS, PAIR
 from ...rotary.layouts import freqs_to_cos_sin
-from ...rotary.vision import vision
+from ...rotary.operations import vision
 from .base import AdapterInfo, Context, dress, refuse
 from .generation import Generation
 from .pair_or_freqs import from_angles, pair_or_freqs

@@ -8,11 +8,12 @@ numbers for yarn up to 4.55 and for longrope up to 4.50), `rope_compat.rotary.fr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from ..._facts.call_forms import CallForm
+from ..._facts.rope_types import ROPE_TYPES
 from ...errors import CallFormError
 from ..functions.base import AdapterInfo, Context, dress, refuse
 from ..functions.flashatt import dress_restored
@@ -24,8 +25,10 @@ __all__ = [
     "BY_LAYER",
     "BY_NUMBERS",
     "adapt_init_function",
+    "ignoring_keys",
     "init_function_by",
     "restore_init_function",
+    "rope_parameters_type",
 ]
 
 BY_CONFIG = CallForm(
@@ -45,13 +48,21 @@ BY_LAYER = CallForm(
 )
 _FORMS = (BY_CONFIG, BY_NUMBERS, BY_LAYER)
 
-#: What each type needs where there is no config. 4.43.0 to 4.53.3 took, and ignored, ``rope_type`` as well.
-_NUMBERS = {
-    "default": ("dim", "base"),
-    "linear": ("dim", "base", "factor"),
-    "dynamic": ("dim", "base", "factor", "max_position_embeddings"),
+#: ``RopeParameters`` of 5.24.0, and what each of them is. None of them is required.
+_PARAMETERS: dict[str, Any] = {
+    **dict.fromkeys(("rope_theta", "partial_rotary_factor", "factor", "attention_factor"), float | None),
+    **dict.fromkeys(("beta_fast", "beta_slow", "mscale", "mscale_all_dim"), float | None),
+    **dict.fromkeys(("low_freq_factor", "high_freq_factor"), float | None),
+    **dict.fromkeys(("short_factor", "long_factor"), list[float] | None),
+    "rope_type": str | None,
+    "original_max_position_embeddings": int | None,
+    "truncate": bool | None,
+    "mrope_section": list[int] | None,
 }
-_ALL_NUMBERS = frozenset({"rope_type", *_NUMBERS["dynamic"]})
+
+#: What each type needs where there is no config. 4.43.0 to 4.53.3 took, and ignored, ``rope_type`` as well.
+_NUMBERS = {name: each.by_numbers for name, each in ROPE_TYPES.items() if each.by_numbers}
+_ALL_NUMBERS = frozenset({"rope_type"}.union(*_NUMBERS.values()))
 _COMMON = ("config", "device", "seq_len", "layer_type")
 #: Parameters that native functions have; ``head_dim_key`` is that of proportional, from 5.5.0 on.
 _NATIVE = frozenset({*_COMMON, "head_dim_key"})
@@ -278,3 +289,31 @@ def _meaning(
         part=1.0,
         config=StandIn(None, max_position_embeddings=numbers["max_position_embeddings"]),
     )
+
+
+def rope_parameters_type(context: Context) -> Any:
+    """The type ``RopeParameters`` (from 5.0.0 on), which 5.x names in the annotations of config classes."""
+    make: Any = TypedDict
+    found = make(context.family, _PARAMETERS, total=False)
+    found.__module__ = context.module
+    found.__doc__ = "Parameters of a rotary embedding, as configs of 5.x keep them; restored by rope_compat."
+    found.__rope_compat__ = AdapterInfo(context, None, "(*, rope_theta, rope_type, ...)", ())
+    return found
+
+
+def ignoring_keys(native: Callable[..., Any], context: Context) -> Callable[..., Any]:
+    """``rope_config_validation(config, ignore_keys=None)`` of 4.45.2 for releases that take no `ignore_keys`.
+
+    Those complain about keys that they do not know: they are not shown the keys to ignore.
+    """
+
+    def rope_config_validation(config: Any, ignore_keys: Collection[str] | None = None) -> Any:
+        scaling = getattr(config, "rope_scaling", None)
+        if not ignore_keys or not scaling:
+            return native(config)
+        kept = {key: value for key, value in scaling.items() if key not in ignore_keys}
+        return native(StandIn(config, rope_scaling=kept))
+
+    adapter = dress(rope_config_validation, AdapterInfo(context, native, "(config)", ()))
+    del adapter.__signature__  # type: ignore[attr-defined]
+    return adapter

@@ -12,12 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..._facts.config_fields import WITH_ORIGINAL
+from ..._facts.rope_types import ORIGINAL, ROPE_TYPES, WITH_ORIGINAL
 from ...errors import RopeConfigError
 from ...rotary import frequencies
 
 __all__ = ["RopeParameters", "StandIn", "compute", "read"]
 
+#: What functions take and the attribute that has it; all else is in the dictionary.
+_KNOWN = {name: name for name in ("theta", "dim", "head_dim", "part", "factor", "max_position_embeddings")}
+_KNOWN[ORIGINAL] = "original"
 _READ_APART = ("type", "rope_type", "rope_theta", "partial_rotary_factor")
 
 
@@ -54,9 +57,19 @@ class RopeParameters:
     @property
     def original(self) -> int:
         """The length of the original training: as stated (phi3: beside the dictionary), or the config's."""
-        name = "original_max_position_embeddings"
-        stated = _agreed(name, self.inner.get(name), getattr(self.config, name, None), self.config, 0)
+        beside = getattr(self.config, ORIGINAL, None)
+        stated = _agreed(ORIGINAL, self.inner.get(ORIGINAL), beside, self.config, 0)
         return int(stated or self.max_position_embeddings)
+
+    @property
+    def factor(self) -> Any:
+        """The factor as it has to be declared, or as it may be: else the ratio of the lengths."""
+        if ROPE_TYPES[self.rope_type].is_declared:
+            return self.needed("factor")
+        declared = self.inner.get("factor")
+        if "part" in ROPE_TYPES[self.rope_type].takes:
+            return declared or 1.0
+        return self.max_position_embeddings / self.original if declared is None else declared
 
     def needed(self, key: str) -> Any:
         """A parameter that the type cannot do without."""
@@ -73,7 +86,7 @@ class RopeParameters:
         found = {**self.inner, "rope_type": self.rope_type, "rope_theta": self.theta}
         found["partial_rotary_factor"] = self.part
         if self.rope_type in WITH_ORIGINAL:
-            found["original_max_position_embeddings"] = self.original
+            found[ORIGINAL] = self.original
         return found
 
 
@@ -130,71 +143,18 @@ def compute(given: RopeParameters, seq_len: Any = None, device: Any = None) -> t
     Raises:
         RopeConfigError: a parameter that the type needs is missing.
     """
-    known = _COMPUTE.get(given.rope_type)
-    return None if known is None else known(given, seq_len, device)
+    if given.rope_type not in ROPE_TYPES:
+        return None
 
+    def value(name: str) -> Any:
+        if name == "seq_len":
+            return seq_len
+        return getattr(given, _KNOWN[name]) if name in _KNOWN else given.needed(name)
 
-def _default(given: RopeParameters, seq_len: Any, device: Any) -> tuple[Any, float]:
-    return frequencies.default(given.dim, given.theta, device)
-
-
-def _proportional(given: RopeParameters, seq_len: Any, device: Any) -> tuple[Any, float]:
-    factor = given.inner.get("factor") or 1.0
-    return frequencies.proportional(given.head_dim, given.theta, given.part, factor, device)
-
-
-def _linear(given: RopeParameters, seq_len: Any, device: Any) -> tuple[Any, float]:
-    return frequencies.linear(given.dim, given.theta, given.needed("factor"), device)
-
-
-def _dynamic(given: RopeParameters, seq_len: Any, device: Any) -> tuple[Any, float]:
-    length = given.max_position_embeddings
-    return frequencies.dynamic(given.dim, given.theta, given.needed("factor"), length, seq_len, device)
-
-
-def _llama3(given: RopeParameters, seq_len: Any, device: Any) -> tuple[Any, float]:
-    factor, low, high = map(given.needed, ("factor", "low_freq_factor", "high_freq_factor"))
-    return frequencies.llama3(given.dim, given.theta, factor, low, high, given.original, device)
-
-
-def _yarn(given: RopeParameters, seq_len: Any, device: Any) -> tuple[Any, float]:
-    names = ("attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim")
-    optional = {name: given.inner.get(name) for name in names}
-    truncate = given.inner.get("truncate", True)
-    return frequencies.yarn(
-        given.dim, given.theta, _ratio(given), given.original, **optional, truncate=truncate, device=device
-    )
-
-
-def _longrope(given: RopeParameters, seq_len: Any, device: Any) -> tuple[Any, float]:
-    return frequencies.longrope(
-        given.dim,
-        given.theta,
-        given.needed("short_factor"),
-        given.needed("long_factor"),
-        given.original,
-        _ratio(given),
-        attention_factor=given.inner.get("attention_factor"),
-        seq_len=seq_len,
-        device=device,
-    )
-
-
-_COMPUTE = {
-    "default": _default,
-    "dynamic": _dynamic,
-    "linear": _linear,
-    "llama3": _llama3,
-    "longrope": _longrope,
-    "proportional": _proportional,
-    "yarn": _yarn,
-}
-
-
-def _ratio(given: RopeParameters) -> float:
-    """The declared factor, or the ratio of the lengths."""
-    declared = given.inner.get("factor")
-    return given.max_position_embeddings / given.original if declared is None else declared
+    function = getattr(frequencies, given.rope_type)
+    arguments = frequencies.arguments(given.rope_type, value, given.inner)
+    found: tuple[Any, float] = function(**arguments, device=device)
+    return found
 
 
 def _of_layer(config: Any, layer_type: str | None) -> Any:

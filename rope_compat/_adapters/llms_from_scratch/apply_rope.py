@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..._facts.call_forms import CallForm
 from ...errors import HeadDimensionError, LayoutError
-from ...rotary import strides as memory
+from ...rotary import layouts as memory
 from ...rotary.pairing import rotate_half
 from ..functions.base import AdapterInfo, Context, dress, misfit, refuse
 from ..functions.parse import UnreadableCall, is_axis, is_positions

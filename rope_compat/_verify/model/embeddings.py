@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..._adapters.classes.shape import native_of, parameters
-from ..._facts.classes import LOCAL_MODULES
-from ..._facts.config_fields import FULL, SLIDING
+from ..._facts.config_fields import FULL, LOCAL_MODULES, SLIDING
 from ...configs.spec import RopeSpec
 from ...errors import RopeConfigError
 from .expected import Described, describe

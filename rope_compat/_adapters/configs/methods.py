@@ -9,60 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..._facts.config_fields import WITH_ORIGINAL
+from ..._facts.rope_types import ORIGINAL, ROPE_TYPES, WITH_ORIGINAL
+from ..._utils.disguise import dressed
 from ...configs.reading import plain_fields
 from ...errors import RopeConfigError
-from .wrapping import MARK, dressed
+from .construction import MARK
 
-__all__ = ["ATTRIBUTES", "METHODS", "converting"]
-
-_REQUIRED = {
-    "linear": ("factor",),
-    "dynamic": ("factor",),
-    "yarn": ("factor", "original_max_position_embeddings"),
-    "longrope": ("short_factor", "long_factor", "original_max_position_embeddings"),
-    "llama3": ("factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"),
-    "proportional": ("rope_theta",),
-}
+__all__ = ["ATTRIBUTES", "METHODS", "with_factor"]
 
 #: Class attributes of 5.x. The theta is what 5.x documents for a class that gives no other; it is used for
-#: classes that were written for 5.x alone, see `converting`.
+#: classes that were written for 5.x alone, see `construction.base_of_4`.
 ATTRIBUTES: dict[str, Callable[[], Any]] = {
     "default_theta": lambda: 10_000.0,
     "default_rope_type": lambda: "default",
     "ignore_keys_at_rope_validation": set,
 }
-
-
-def converting(constructor: Any) -> Callable[..., None]:
-    """The base constructor; classes that have set ``rope_parameters`` by then were written for 5.x.
-
-    No configuration class of 4.x does that. 5.x completes the dictionary at this point: from the fields of an
-    older config.json, and from the class's ``default_theta``.
-    """
-
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        if "rope_parameters" in self.__dict__:
-            kwargs = _without_older_values(self, self.convert_rope_params_to_dict(**kwargs))
-        constructor(self, *args, **kwargs)
-
-    return dressed(__init__, constructor)
-
-
-def _without_older_values(config: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """`kwargs` without fields of which ``rope_parameters`` has another value, which is the one that counts.
-
-    On 5.x they would become attributes that nothing reads. On 4.x the fields are read.
-    """
-    parameters = vars(config).get("rope_parameters") or {}
-    nested = config.nested_rope_parameter_keys(parameters)
-    parts = [parameters[key] for key in nested if parameters[key] is not None] if nested else [parameters]
-    decided = {
-        name
-        for name in ("rope_theta", "partial_rotary_factor")
-        if name in kwargs and parts and all(part.get(name) is not None for part in parts)
-    }
-    return {name: value for name, value in kwargs.items() if name not in decided}
 
 
 def nested_rope_parameter_keys(self: Any, rope_parameters: Mapping[str, Any]) -> list[str]:
@@ -116,7 +77,8 @@ def validate_rope(self: Any, ignore_keys: Any = None) -> None:
         if not each:
             continue
         rope_type = each.get("rope_type", each.get("type", "default"))
-        missing = [key for key in _REQUIRED.get(rope_type, ()) if key not in each]
+        known = ROPE_TYPES.get(rope_type)
+        missing = [key for key in known.needed if key not in each] if known is not None else []
         if missing:
             raise RopeConfigError(
                 f"rope_parameters of {type(self).__name__} with rope_type={rope_type!r} lack "
@@ -139,12 +101,11 @@ def _completed(config: Any, given: Mapping[str, Any], values: Mapping[str, Any])
 
 def _complete_original(config: Any, parameters: dict[str, Any], *, is_nested: bool) -> None:
     """The length of the original training, where it stands beside the dictionary (phi3) or is the maximum."""
-    key = "original_max_position_embeddings"
-    beside = None if is_nested else getattr(config, key, None)
+    beside = None if is_nested else getattr(config, ORIGINAL, None)
     if beside is not None:
-        parameters[key] = beside
+        parameters[ORIGINAL] = beside
     elif getattr(config, "max_position_embeddings", None) is not None:
-        parameters.setdefault(key, config.max_position_embeddings)
+        parameters.setdefault(ORIGINAL, config.max_position_embeddings)
 
 
 METHODS: dict[str, Callable[..., Any]] = {
@@ -158,3 +119,26 @@ METHODS: dict[str, Callable[..., Any]] = {
 }
 for _function in METHODS.values():
     setattr(_function, MARK, _function)
+
+
+def with_factor(native: Callable[..., Any], *, overwritten: bool) -> Callable[..., Any]:
+    """``GPTNeoXConfig.convert_rope_params_to_dict`` of 5.x with the rotated part of a head of other releases.
+
+    Upstream: `configuration_gpt_neox.py`. From 5.0.0 to 5.4.0 `rotary_pct`, 0.25 where it is not given,
+    overwrites `partial_rotary_factor` in the dictionary; from 5.5.0 on it only stands in for it.
+    """
+    factor = "partial_rotary_factor"
+
+    def convert_rope_params_to_dict(self: Any, *args: Any, **kwargs: Any) -> Any:
+        said = kwargs.get("rope_scaling") or vars(self).get("rope_parameters") or {}
+        if overwritten:
+            found = {key: value for key, value in said.items() if key != factor}
+            if kwargs.get("rope_scaling"):
+                kwargs["rope_scaling"] = found
+            else:
+                self.rope_parameters = found
+        elif said.get(factor) is not None:
+            kwargs["rotary_pct"] = said[factor]
+        return native(self, *args, **kwargs)
+
+    return dressed(convert_rope_params_to_dict, native, mark=(MARK, native))

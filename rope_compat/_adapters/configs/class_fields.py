@@ -12,6 +12,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from ..._facts.config_fields import ALL_FIELDS, FULL, LegacyNames
+from ..._facts.rope_types import ALIASES, ROPE_TYPES, UTILS
 from ..._utils.ownership import is_custom
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
 _SCALING_KEYS = frozenset(
     ("factor", "short_factor", "long_factor", "short_mscale", "long_mscale", "alpha", "attention_factor")
 )
-_UTILS = "transformers.modeling_rope_utils"
 #: How models that do without `modeling_rope_utils` choose: `if scaling_type == "linear"`.
 _COMPARED = re.compile(r"""(?:scaling_type|rope_type)\s*==\s*["'](\w+)["']""")
 #: What models are called by that rotate a part of a head.
@@ -115,10 +115,10 @@ def _own_form(cls: type) -> dict[str, Any] | None:
     words = frozenset(_constants(code))
     if "type" not in words:
         return None
-    accepted = words & {"linear", "dynamic", "yarn", "su", "longrope", "llama3"}
+    accepted = words & (ROPE_TYPES.keys() | ALIASES) - {"default", "mrope", "proportional"}
     form: dict[str, Any] = {"type_key": "type", "scaling_keys": words & _SCALING_KEYS}
     if accepted:
-        form["types"] = frozenset("longrope" if name == "su" else name for name in accepted)
+        form["types"] = frozenset(ALIASES.get(name, name) for name in accepted)
         if "su" in accepted and "longrope" not in accepted:
             form["type_names"] = (("longrope", "su"),)
     return form
@@ -135,13 +135,13 @@ def _constants(code: CodeType) -> Iterator[str]:
 def _has_utils() -> bool:
     from importlib.util import find_spec
 
-    return _UTILS in sys.modules or find_spec(_UTILS) is not None
+    return UTILS in sys.modules or find_spec(UTILS) is not None
 
 
 def _live_types() -> frozenset[str]:
     from importlib import import_module
 
-    return frozenset(import_module(_UTILS).ROPE_INIT_FUNCTIONS)
+    return frozenset(import_module(UTILS).ROPE_INIT_FUNCTIONS)
 
 
 def longrope_check_fails() -> bool:
@@ -149,7 +149,7 @@ def longrope_check_fails() -> bool:
     from importlib import import_module
     from types import SimpleNamespace
 
-    checks = getattr(import_module(_UTILS), "ROPE_VALIDATION_FUNCTIONS", {}) if _has_utils() else {}
+    checks = getattr(import_module(UTILS), "ROPE_VALIDATION_FUNCTIONS", {}) if _has_utils() else {}
     scaling = {"rope_type": "longrope", "factor": 2.0, "short_factor": [1.0], "long_factor": [1.0]}
     probe = SimpleNamespace(hidden_size=2, num_attention_heads=1, rope_scaling=scaling)
     try:
@@ -185,7 +185,7 @@ def model_of(module: str) -> _Model | None:
         return None
     return _Model(
         uses_utils="ROPE_INIT_FUNCTIONS" in source,
-        types=frozenset("longrope" if name == "su" else name for name in _COMPARED.findall(source)),
+        types=frozenset(ALIASES.get(name, name) for name in _COMPARED.findall(source)),
         rotates_part=_PART.search(source) is not None,
         scales_full_only=_SLIDING_IS_PLAIN.search(source) is not None,
     )

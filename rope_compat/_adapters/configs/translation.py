@@ -1,4 +1,4 @@
-"""Constructors of 4.x configuration classes that take what 5.x saves."""
+"""What 5.x saves in the fields that a class of 4.x takes; what its model cannot compute is refused."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from ..._facts.config_fields import ATTENTION_DICTS, FULL, SLIDING, LegacyNames
+from ..._facts.rope_types import ORIGINAL, TABLE, UTILS
+from ..._utils.disguise import dressed
 from ..._utils.ownership import is_custom
 from ...configs.nested import has_rope, sub_configs
 from ...configs.reading import plain_fields
 from ...configs.spec import RopeSpec
 from ...errors import RopeConfigError
-from .v4_classes import legacy_names, longrope_check_fails, parameters_of
-from .wrapping import dressed, under_construction
+from .class_fields import legacy_names, longrope_check_fails, parameters_of
+from .construction import MARK, under_construction
 
 __all__ = ["accepting", "expressible_fields", "first_release_with", "translated"]
 
@@ -37,7 +39,7 @@ def accepting(cls: type, constructor: Any) -> Callable[..., None]:
                 return
         constructor(self, *args, **kwargs)
 
-    return dressed(__init__, constructor)
+    return dressed(__init__, constructor, mark=(MARK, constructor))
 
 
 def translated(cls: type, constructor: Any, kwargs: dict[str, Any], *, refuse: bool) -> dict[str, Any]:
@@ -68,8 +70,8 @@ def _respelled(cls: type, constructor: Any, kwargs: dict[str, Any]) -> dict[str,
         return kwargs
     # Only these fields: others may contradict them, and the constructor decides as it always did.
     fields = ["rope_scaling", "partial_rotary_factor"]
-    if "original_max_position_embeddings" in parameters_of(constructor):
-        fields.append("original_max_position_embeddings")
+    if ORIGINAL in parameters_of(constructor):
+        fields.append(ORIGINAL)
     said = {name: kwargs.get(name) for name in fields}
     spec = RopeSpec.of(said)
     # The class's own style: which layers the fields are for is not in question.
@@ -127,7 +129,7 @@ def _expressible(spec: RopeSpec, names: LegacyNames) -> RopeSpec:
         kept["theta"] = None
     if names.partial_rotary_factor is None:
         kept["partial_rotary_factor"] = None
-    if not names.scaling or (names.types is not None and spec.rope_type not in names.types):
+    if not names.computes(spec.rope_type):
         kept.update(rope_type="default", parameters={})
     elif names.scaling_keys is not None:
         kept["parameters"] = {k: v for k, v in spec.parameters.items() if k in names.scaling_keys}
@@ -141,11 +143,8 @@ def _refuse_what_is_lost(cls: type, constructor: Any, spec: RopeSpec, names: Leg
     if not missing:
         return
     layers = [layer for layer in (spec, *spec.layers.values()) if layer is not None]
-    unknown = [
-        layer.rope_type
-        for layer in layers
-        if layer.rope_type != "default" and names.types is not None and layer.rope_type not in names.types
-    ]
+    types = [layer.rope_type for layer in layers if layer.rope_type != "default"]
+    unknown = [each for each in types if names.types is not None and each not in names.types]
     if unknown:
         raise RopeConfigError(_cannot_compute(cls, unknown[0], names))
     raise RopeConfigError(
@@ -209,7 +208,7 @@ def first_release_with(rope_type: str, configuration: str) -> str | None:
     """
     from ... import catalog
 
-    known = catalog.generations("transformers.modeling_rope_utils", "ROPE_INIT_FUNCTIONS")
+    known = catalog.generations(UTILS, TABLE)
     able = [each.first for each in known if f"'{rope_type}'" in each.signature][:1]
     model = configuration.replace(".configuration_", ".modeling_")
     classes = catalog.targets(f"{model}:*RotaryEmbedding.__init__")
