@@ -10,7 +10,8 @@ from .._adapters.functions.base import Context, info_of, is_restored
 from .._facts.init_names import ADAPTED, DEFAULT_NAME, OF_CLASS, PROPORTIONAL_NAME, TABLE, UPDATE_NAME, UTILS
 from .._patching.edits import Assign, Edit, Replace, Resolve, SetItem, Skip
 from .._patching.references import namespace
-from .functions import Options, context_for
+from .functions import context_for
+from .options import Options
 from .rule import giving
 from .shim import Shim
 

@@ -22,7 +22,7 @@ from .._facts.init_names import (
     UTILS,
 )
 from .._patching.edits import Edit, Resolve, Rule
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
 

@@ -18,7 +18,8 @@ from .._facts.init_names import TABLE, UTILS
 from .._facts.regimes import DYNAMIC, LONGROPE, TABLED, YARN, as_version, is_before, regime
 from .._patching.edits import Assign, Edit, Replace, Resolve, Rule, SetItem, Skip
 from .._patching.references import namespace
-from .functions import Options, context_for
+from .functions import context_for
+from .options import Options
 from .rule import ModuleRule, giving, is_modeling
 from .shim import Shim
 
