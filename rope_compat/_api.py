@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property, partial, wraps
+from inspect import signature
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ._installed_release import plain_release
 from ._patching.edits import Entry, Rule, Skip
@@ -26,17 +27,16 @@ from ._rules import (
     other_numbers,
     other_patches,
     remote_code,
+    removed_names,
     rotary_classes,
     transformers,
     x_transformers,
 )
-from ._rules import (
-    removed_names as neighbours,
-)
-from ._rules.functions import Options, context_for
-from ._rules.selection import Selection
+from ._rules.functions import context_for
+from ._rules.options import SWITCHES, Options, read_options
+from ._rules.selection import Selection, Targets
 from ._rules.shim import Shim
-from ._settings import OnProblem, is_off, read_numbers, read_on_problem, read_written_for
+from ._settings import OnProblem, is_off, read_written_for
 from .errors import (
     ArgumentError,
     DeadPatchWarning,
@@ -53,8 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"]
 
-#: Rooms of `targets` by the argument of `patch` that turns them off; those of "" are always there, those of
-#: "names" wherever `targets` leaves them.
+#: Rooms of rules by the argument of `patch` that turns them on or off; those of "" are always there.
 _ROOMS: dict[str, tuple[ModuleType, ...]] = {
     "": (
         transformers,
@@ -67,7 +66,7 @@ _ROOMS: dict[str, tuple[ModuleType, ...]] = {
         llms_from_scratch,
         x_transformers,
     ),
-    "names": (neighbours,),
+    "names": (removed_names,),
     "config": (config_files, config_fields, init_functions),
     "load": (loading,),
     "numbers": (other_numbers,),
@@ -75,7 +74,8 @@ _ROOMS: dict[str, tuple[ModuleType, ...]] = {
 
 SHIMS: tuple[Shim, ...] = tuple(shim for rooms in _ROOMS.values() for room in rooms for shim in room.SHIMS)
 
-Targets = Sequence[str] | str | None
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 class Patch:
@@ -120,6 +120,7 @@ def patch(
     targets: Targets = None,
     config: bool = True,
     load: bool = True,
+    names: bool = True,
     numbers: str = "installed",
     on_problem: str | None = None,
     strict: bool = False,
@@ -139,6 +140,8 @@ def patch(
         config: whether RoPE fields of configs are bridged (``rope_theta``, ``rope_scaling``,
             ``rope_parameters``), and ``ROPE_INIT_FUNCTIONS`` taken back to what it once was.
         load: whether buffers are put back that loading a model of custom code would lose.
+        names: whether names beside RoPE that transformers has taken away can be imported, or their absence is
+            explained (``LlamaFlashAttention2``, ``is_torch_fx_available``).
         numbers: ``"installed"``, or ``"written_for"`` for models of transformers to compute what that release
             computed where the installed one computes something else; models have to be made after `patch`.
         on_problem: ``"warn"``, ``"error"`` or ``"ignore"`` for what cannot be made compatible. Default:
@@ -154,18 +157,26 @@ def patch(
         IncompatibleVersionError: with ``on_problem="error"``, the installed versions cannot be made to work.
         PatchError: a step failed; everything that had been changed is back.
     """
-    problem, version, selection = (
-        read_on_problem(on_problem),
-        read_written_for(written_for),
-        Selection(targets),
+    given = read_options(
+        written_for=written_for,
+        targets=targets,
+        config=config,
+        load=load,
+        names=names,
+        numbers=numbers,
+        on_problem=on_problem,
+        strict=strict,
     )
-    whose = read_numbers(numbers, version)
+    return _apply(given)
+
+
+def _apply(given: Options) -> Patch:
+    problem = given.on_problem
     if is_off():
-        return Patch(Options(version, None, selection, config, load, problem, strict, whose), None)
-    options = Options(version, _installed(problem), selection, config, load, problem, strict, whose)
-    rules = _rules(options)
+        return Patch(given, None)
+    options = given._replace(release=_installed(problem))
     try:
-        layer = _engine.apply(rules, partial(_report, problem))
+        layer = _engine.apply(_rules(options), partial(_report, problem))
     except RopeCompatError:
         raise
     except Exception as error:
@@ -186,42 +197,44 @@ def unpatch() -> None:
         _engine.undo(layer)
 
 
-@contextmanager
-def patched(
-    *,
-    written_for: str | None = None,
-    targets: Targets = None,
-    config: bool = True,
-    load: bool = True,
-    numbers: str = "installed",
-    on_problem: str | None = None,
-    strict: bool = False,
-) -> Iterator[Patch]:
+def _takes_arguments_of(
+    model: Callable[_Arguments, object], *, but: str = ""
+) -> Callable[[Callable[..., _Result]], Callable[_Arguments, _Result]]:
+    """Have a function that takes ``**given`` show, and check, the keyword arguments of `model`."""
+    parameters = [each for name, each in signature(model).parameters.items() if name != but]
+    known = {each.name for each in parameters}
+
+    def decorate(function: Callable[..., _Result]) -> Callable[_Arguments, _Result]:
+        @wraps(function)
+        def checked(*args: _Arguments.args, **given: _Arguments.kwargs) -> _Result:
+            for name in given.keys() - known:
+                raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}")
+            return function(*args, **given)
+
+        shown = signature(function).replace(parameters=parameters)
+        checked.__signature__ = shown  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+@_takes_arguments_of(patch)
+def patched(**given: Any) -> AbstractContextManager[Patch]:
     """`patch` for the body of a ``with`` statement; undone on any exit. Arguments as for `patch`."""
-    applied = patch(
-        written_for=written_for,
-        targets=targets,
-        config=config,
-        load=load,
-        numbers=numbers,
-        on_problem=on_problem,
-        strict=strict,
-    )
+    return _applied(read_options(**given))
+
+
+@contextmanager
+def _applied(given: Options) -> Iterator[Patch]:
+    applied = _apply(given)
     try:
         yield applied
     finally:
         applied.undo()
 
 
-def plan(
-    *,
-    written_for: str | None = None,
-    targets: Targets = None,
-    config: bool = True,
-    load: bool = True,
-    numbers: str = "installed",
-    strict: bool = False,
-) -> Plan:
+@_takes_arguments_of(patch, but="on_problem")
+def plan(**given: Any) -> Plan:
     """What `patch` with these arguments would do here; changes nothing.
 
     Raises:
@@ -229,9 +242,7 @@ def plan(
     """
     from ._plan import make_plan
 
-    version, selection = read_written_for(written_for), Selection(targets)
-    whose = read_numbers(numbers, version)
-    options = Options(version, _installed("ignore"), selection, config, load, strict=strict, numbers=whose)
+    options = read_options(**given)._replace(release=_installed("ignore"), on_problem="warn")
     if is_off():
         return make_plan(options, (), ())
     return make_plan(options, _shims(options), _engine.preview(_rules(options)))
@@ -354,8 +365,8 @@ def _rules(options: Options) -> list[Rule]:
 
 def _shims(options: Options) -> tuple[Shim, ...]:
     """The shims that the options leave; of those for configs and loading, the ones that were asked for."""
-    wanted = {"": True, "names": True, "config": options.config, "load": options.load}
-    wanted["numbers"] = options.numbers == "written_for"
+    wanted = {"": True, "numbers": options.numbers == "written_for"}
+    wanted |= {name: getattr(options, name) for name in SWITCHES}
     numbers = other_numbers.chosen(options)
     return tuple(
         shim

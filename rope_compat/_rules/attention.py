@@ -14,7 +14,7 @@ from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace, own_classes
 from . import caches
 from .attention_replaced import REPLACED, dead_hooks, replaced_classes, replacements
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .._patching.edits import Assign, Edit, Skip
 from .._patching.references import namespace
 from .dead_patches import in_vain, is_foreign, is_looked_up
-from .functions import Options
+from .options import Options
 from .shim import Shim
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, giving
 from .shim import Shim
 

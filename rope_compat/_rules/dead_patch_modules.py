@@ -14,7 +14,7 @@ from typing import Any
 from .._patching.edits import SetItem
 from ..errors import DeadPatchWarning, IncompatibleVersionError
 from .dead_patches import is_foreign
-from .functions import Options
+from .options import Options
 
 __all__ = ["registrations"]
 

@@ -11,28 +11,13 @@ from typing import TYPE_CHECKING, Any
 from .. import catalog
 from .._patching.edits import MISSING, Assign, Edit, Replace, Resolve, Skip
 from .._patching.references import namespace
-from .._settings import Numbers, OnProblem
-from .selection import Selection
+from .options import Options
 from .shim import Shim
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
-__all__ = ["FunctionRule", "Options", "context_for"]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the user said that adapters depend on, and what is installed."""
-
-    written_for: Version | None
-    release: str | None
-    selection: Selection
-    config: bool = True
-    load: bool = True
-    on_problem: OnProblem = "warn"
-    strict: bool = False
-    numbers: Numbers = "installed"
+__all__ = ["FunctionRule", "context_for"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from .. import catalog
 from .._facts.classes import OTHERS, PREFIX, RENAMED, SCALED
 from .._patching.edits import MISSING, Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._facts.rope_types import MODELING, OF_CLASS, ROPE_TYPES, TABLE, UPDATE_NAME, UTILS
 from .._patching.edits import Edit, Resolve, Rule
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
 

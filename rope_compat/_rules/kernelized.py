@@ -8,7 +8,7 @@ from types import FunctionType, ModuleType
 
 from .._patching.edits import Edit, Resolve, Rule, SetItem
 from .._patching.references import closed_over, namespace, own_classes
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
 

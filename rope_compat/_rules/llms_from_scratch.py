@@ -16,7 +16,7 @@ from typing import Any
 from .._patching.edits import MISSING, Assign, Edit, Replace, Resolve, Rule, Skip
 from .._patching.references import namespace
 from ..errors import RemovedModuleError
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule
 from .shim import Shim
 

@@ -11,7 +11,7 @@ from .._patching.edits import MISSING, Assign, Edit, Replace, Resolve, Rule
 from .._patching.references import namespace
 from .._settings import OnProblem
 from .._utils.disguise import dressed
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule
 from .shim import Shim
 

@@ -17,7 +17,8 @@ from .._facts.regimes import DYNAMIC, LONGROPE, TABLED, YARN, as_version, is_bef
 from .._facts.rope_types import TABLE, UTILS
 from .._patching.edits import Assign, Edit, Replace, Resolve, Rule, SetItem, Skip
 from .._patching.references import namespace
-from .functions import Options, context_for
+from .functions import context_for
+from .options import Options
 from .rule import ModuleRule, giving, is_modeling
 from .shim import Shim
 

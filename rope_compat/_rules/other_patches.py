@@ -13,7 +13,7 @@ from .._patching.references import namespace
 from .._utils.disguise import dressed
 from .dead_patch_modules import registrations
 from .dead_patches import dead_attributes
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
 

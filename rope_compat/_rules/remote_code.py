@@ -11,7 +11,8 @@ from typing import Any
 from .._patching.edits import MISSING, Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
 from .._utils.disguise import dressed
-from .functions import FunctionRule, Options
+from .functions import FunctionRule
+from .options import Options
 from .rule import ModuleRule
 from .selection import Selection
 from .shim import Shim

@@ -21,7 +21,7 @@ from .._adapters.removed_names.module_getattr import (
 )
 from .._patching.edits import Assign, Edit, Resolve, Rule, SetItem
 from .._patching.references import namespace
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule
 from .shim import Shim
 

@@ -13,7 +13,8 @@ from .._facts.functions import Restored, places
 from .._patching.edits import MISSING, Assign, Edit, Resolve
 from .._patching.references import namespace
 from .dead_patches import in_vain
-from .functions import Options, context_for
+from .functions import context_for
+from .options import Options
 from .shim import Shim
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from .. import catalog
 from .._facts.classes import RENAMED, is_rotary_name, not_adapted
 from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._patching.edits import MISSING, Assign, Edit, Replace, Resolve, Rule, Skip
 from .._patching.references import namespace
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule
 from .shim import Shim
 
