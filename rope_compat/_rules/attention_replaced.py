@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from .._patching.edits import Assign, Edit, Skip
 from .._patching.references import namespace
+from .._utils.disguise import native_of
 from .dead_patches import in_vain, is_foreign, is_looked_up
 from .options import Options
 from .shim import Shim
 
 if TYPE_CHECKING:
-    from .._adapters.attention.caller import Caller
+    from .._adapters.attention.contract import Caller
 
 __all__ = ["REPLACED", "adapt_by_hand", "dead_hooks", "replaced_classes", "replacements"]
 
@@ -48,16 +49,12 @@ class Replaced:
 
 def replaced_classes(module: ModuleType, own: list[tuple[str, type[Any]]]) -> Iterator[Replaced]:
     """The attention classes of a module with rotary embeddings whose ``forward`` is not transformers'."""
-    from .._adapters.functions.base import info_of
-
     if not any(name.endswith("RotaryEmbedding") for name in namespace(module)):
         return
     for name, cls in own:
         if name != cls.__name__ or not name.endswith(("Attention", "Attention2")):
             continue
-        held = vars(cls).get("forward")
-        info = info_of(held)
-        function = held if info is None else info.native
+        function = native_of(vars(cls).get("forward"))
         if not isinstance(function, FunctionType) or _is_librarys(function):
             continue
         # Towers with a grid of patches are called by blocks, in ways of their own.
@@ -71,7 +68,7 @@ def _is_librarys(function: FunctionType) -> bool:
 
 def replacements(options: Options, module: ModuleType, replaced: list[Replaced]) -> Iterable[Edit]:
     """An edit for each replacement that the installed layers cannot call as it is."""
-    from .._adapters.attention.caller import read_caller
+    from .._adapters.attention.contract import read_caller
     from .._adapters.attention.replacement import Unfit
 
     for each in replaced:
@@ -159,7 +156,7 @@ def adapt_by_hand(function: Callable[..., Any], target: str, options: Options) -
     """
     from importlib import import_module
 
-    from .._adapters.attention.caller import read_caller
+    from .._adapters.attention.contract import read_caller
     from .._adapters.attention.replacement import Unfit
 
     module_name, _, path = target.partition(":")

@@ -20,8 +20,7 @@ from ..functions.signature import (
     reads_argument,
     signature_text,
 )
-from .caller import Caller
-from .form import CACHES, EMBEDDINGS, HANDED, tests_none
+from .contract import CACHES, EMBEDDINGS, HANDED, Caller, tests_none
 
 __all__ = ["Replacement", "Unfit", "fits_as_it_is", "read_replacement"]
 

@@ -77,7 +77,7 @@ def adapt_rotary_pos_emb(native: Function, generation: Generation, context: Cont
     if not takes_four or had_offset or generation.positions == "indexes" or generation.positions_required:
         return dress(in_any_form, info)
 
-    # A short cut for the most frequent call: q, k, cos, sin and nothing else. Named parameters and not *args, and
+    # A short cut for the most frequent call: q, k, cos, sin and nothing else. Named parameters and not *args,
     # everything spelled out: 0.2 microseconds and not 0.4, before a function that may take as little as 30.
     def q_k_cos_sin(
         q: Any = None, k: Any = None, cos: Any = None, sin: Any = None, *rest: Any, **kwargs: Any

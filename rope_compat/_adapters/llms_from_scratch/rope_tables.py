@@ -17,7 +17,7 @@ from torch import Tensor
 from ..._facts.call_forms import CallForm
 from ...errors import CallFormError, HeadDimensionError
 from ...rotary.frequencies import llama3
-from ..functions.base import AdapterInfo, Context, dress, refuse
+from ..functions.base import AdapterInfo, Context, as_restored, dress, refuse
 from ..functions.signature import live_signature, signature_text
 
 __all__ = ["adapt_rope_params", "read_rope_params", "restore_rope_params"]
@@ -58,17 +58,20 @@ def adapt_rope_params(native: Function, names: tuple[str, ...], context: Context
     others = tuple(form for known, form in FORMS.items() if known != names)
     info = AdapterInfo(context, native, signature_text(signature), others)
 
-    def adapter(*args: Any, **kwargs: Any) -> Any:
+    def with_or_without_scaling(*args: Any, **kwargs: Any) -> Any:
         head_dim = args[0] if args else kwargs.get("head_dim", 0)
         if isinstance(head_dim, int) and head_dim % 2:
-            raise _odd(info, head_dim)
+            raise HeadDimensionError(
+                f"{context.family} of {context.module}: head_dim={head_dim} is odd, and an odd number of "
+                "channels makes no pairs; expected an even one, emb_dim // n_heads"
+            )
         if context.strict:
             _check_positions(info, args, kwargs)
         if _is_native(names, args, kwargs):
             return native(*args, **kwargs)
         return _foreign(native, names, info, args, kwargs)
 
-    return dress(adapter, info, signature)
+    return dress(with_or_without_scaling, info, signature)
 
 
 def restore_rope_params(native: Function, names: tuple[str, ...], context: Context) -> Function:
@@ -76,12 +79,8 @@ def restore_rope_params(native: Function, names: tuple[str, ...], context: Conte
 
     Source: LLMs-from-scratch, ch05/07_gpt_to_llama/converting-gpt-to-llama2.ipynb.
     """
-    restored = adapt_rope_params(native, names, context)
-    vars(restored)["__rope_compat__"].native = None
-    restored.__name__ = restored.__qualname__ = context.family
-    restored.__module__ = context.module
-    restored.__doc__ = f"{context.family} of {context.module}, restored by rope_compat: compute_rope_params."
-    return restored
+    documentation = f"{context.family} of {context.module}, restored by rope_compat: compute_rope_params."
+    return as_restored(adapt_rope_params(native, names, context), documentation)
 
 
 def _is_native(names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -131,13 +130,6 @@ def _scaled_tables(
     angles = torch.arange(context_length, dtype=dtype)[:, None] * inv_freq[None, :]
     angles = torch.cat([angles, angles], dim=1)
     return torch.cos(angles), torch.sin(angles)
-
-
-def _odd(info: AdapterInfo, head_dim: int) -> HeadDimensionError:
-    return HeadDimensionError(
-        f"{info.context.family} of {info.context.module}: head_dim={head_dim} is odd, and an odd number of "
-        "channels makes no pairs; expected an even one, emb_dim // n_heads"
-    )
 
 
 def _check_positions(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
