@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._patching.edits import SetItem
+from .._utils.disguise import native_of
 from ..errors import DeadPatchWarning, IncompatibleVersionError
 from .dead_patches import is_foreign
 from .options import Options
@@ -48,7 +49,7 @@ def is_in_vain(owner: Any, value: Any) -> bool:
     if not cls.__module__.startswith("transformers.models.") or not is_foreign(type(value)):
         return False
     forward = getattr(cls, "forward", None)
-    native = getattr(getattr(forward, "__rope_compat__", None), "native", forward)
+    native = native_of(forward)
     if "forward" in vars(owner) or getattr(native, "__module__", "") != cls.__module__:
         # A forward of somebody else's may well ask for it.
         return False

@@ -12,6 +12,7 @@ from .. import catalog
 from .._facts.classes import RENAMED, is_rotary_name, not_adapted
 from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
+from .._utils.disguise import native_of
 from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
@@ -114,7 +115,6 @@ def _of_class(target: _Target) -> Iterator[Edit]:
 def _text(target: _Target, shape: Shape) -> Iterator[Edit]:
     from .._adapters.classes import constructor as construct
     from .._adapters.classes import forward
-    from .._adapters.classes.shape import native_of
 
     forms = (construct.LEGACY, construct.CONFIG)
     if "__init__" in shape.own and shape.constructor is not None:
@@ -122,18 +122,17 @@ def _text(target: _Target, shape: Shape) -> Iterator[Edit]:
         info = target.info("__init__", native, forms)
         legacy = construct.LegacyNames(partial(_legacy_names, target), factor_scales=_factor_scales(target))
         make = partial(construct.adapt_constructor, native, target.cls, shape, info, legacy)
-        yield _method(target, "__init__", native, info, make)
+        yield _method(target, "__init__", info, make)
     if "forward" in shape.own:
         native = native_of(vars(target.cls)["forward"])
         info = target.info("forward", native, (forward.ROWS, forward.TABLES, forward.LAYERS))
         make = partial(forward.adapt_forward, native, shape, info, rank4=_rank4(target.options))
-        yield _method(target, "forward", native, info, make)
+        yield _method(target, "forward", info, make)
     yield from _attributes(target, shape)
 
 
 def _vision(target: _Target, shape: Shape) -> Iterator[Edit]:
     from .._adapters.classes import vision
-    from .._adapters.classes.shape import native_of
 
     if shape.forward == "vision_rows" and not _had_dim(target):
         return
@@ -142,25 +141,18 @@ def _vision(target: _Target, shape: Shape) -> Iterator[Edit]:
         if name in shape.own:
             native = native_of(vars(target.cls)[name])
             info = target.info(name, native, vision.FORMS[name])
-            yield _method(target, name, native, info, partial(adapt, native, shape, info))
+            yield _method(target, name, info, partial(adapt, native, shape, info))
 
 
-def _method(
-    target: _Target, name: str, native: Any, info: AdapterInfo, make: Callable[[], Callable[..., Any]]
-) -> Assign:
-    from .._utils.disguise import dressed
-
-    def build() -> object:
-        adapter = dressed(make(), native)
-        adapter.__rope_compat__ = info  # type: ignore[attr-defined]
-        return adapter
+def _method(target: _Target, name: str, info: AdapterInfo, make: Callable[[], Callable[..., Any]]) -> Assign:
+    from .._adapters.functions.base import dress
 
     place = f"{target.module}:{target.name}.{name}"
     key: Hashable = (CLASSES.name, str(target.options.written_for))
     detail = f"native form {info.native_signature}"
     if not target.is_library:
         detail += f", {target.cls.__qualname__} of {target.cls.__module__} in its place"
-    return Assign(place, target.cls, name, build, key, CLASSES.name, detail)
+    return Assign(place, target.cls, name, lambda: dress(make(), info), key, CLASSES.name, detail)
 
 
 def _attributes(target: _Target, shape: Shape) -> Iterator[Edit]:

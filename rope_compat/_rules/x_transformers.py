@@ -150,7 +150,8 @@ def _of_function(options: Options, module: ModuleType, resolve: Resolve) -> Iter
     except UnknownShapeError as reason:
         yield Skip(place, APPLY.name, str(reason))
         return
-    adapt = partial(adapt_apply, original, resolve(attributes["rotate_half"]), shape)
+    rotate_half: Any = resolve(attributes["rotate_half"])
+    adapt = partial(adapt_apply, original, rotate_half, shape)
     make = partial(_made, place, original, shape.signature, FORMS, adapt)
     key: Hashable = APPLY.name
     detail = f"native form {shape.signature}, freqs of rank {shape.rank}"

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..._facts.call_forms import CallForm
 from ...errors import RopeConfigError
-from ..functions.base import AdapterInfo, is_compiling, refuse
+from ..functions.base import AdapterInfo, count, refuse
 from .shape import Shape
 
 __all__ = ["FORMS", "adapt_constructor", "adapt_forward"]
@@ -126,11 +126,10 @@ def adapt_forward(native: Callable[..., Any], shape: Shape, info: AdapterInfo) -
     """The forward that stands in the place of `native`."""
     form = shape.forward
 
-    def general(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def translated(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         x, position_ids, length = _read(info, args, kwargs)
         name = "table" if length is not None else "angles" if x is None else "rows"
-        if not is_compiling():
-            info.count(name)
+        count(info, name)
         device = self.inv_freq.device
         if length is not None:
             positions = torch.arange(length, device=device)[:, None]
@@ -142,7 +141,7 @@ def adapt_forward(native: Callable[..., Any], shape: Shape, info: AdapterInfo) -
         both = torch.cat((angles, angles), dim=-1).float()
         return both.cos(), both.sin()
 
-    def forward(self: Any, x: Any = None, position_ids: Any = None, *rest: Any, **kwargs: Any) -> Any:
+    def in_three_forms(self: Any, x: Any = None, position_ids: Any = None, *rest: Any, **kwargs: Any) -> Any:
         if form == "vision_rows":
             if x is not None and isinstance(position_ids, Tensor) and not rest and not kwargs:
                 return native(self, x, position_ids)
@@ -155,9 +154,9 @@ def adapt_forward(native: Callable[..., Any], shape: Shape, info: AdapterInfo) -
         elif kwargs.keys() == {"seqlen"} and x is None and position_ids is None and not rest:
             return native(self, **kwargs)
         given = {} if position_ids is None else {"position_ids": position_ids}
-        return general(self, rest if x is None else (x, *rest), {**given, **kwargs})
+        return translated(self, rest if x is None else (x, *rest), {**given, **kwargs})
 
-    return forward
+    return in_three_forms
 
 
 def _are_positions(value: Any) -> bool:

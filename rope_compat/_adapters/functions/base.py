@@ -19,6 +19,7 @@ __all__ = [
     "AdapterInfo",
     "Context",
     "as_restored",
+    "count",
     "dress",
     "info_of",
     "is_compiling",
@@ -99,8 +100,7 @@ class AdapterInfo:
 
     def count(self, form: str) -> None:
         """Note one foreign call in `form`; nothing under a compiler."""
-        if not is_compiling():
-            self.counts[form] = self.counts.get(form, 0) + 1
+        count(self, form)
 
 
 def info_of(function: object) -> AdapterInfo | None:
@@ -116,6 +116,12 @@ def is_restored(function: object) -> bool:
     """Whether `function` is one of ours that stands in nobody's place: the release has none of that name."""
     info = info_of(function)
     return info is not None and info.native is None
+
+
+def count(info: AdapterInfo, form: str) -> None:
+    """Note one foreign call in `form`; a compiler sees nothing of the record."""
+    if not is_compiling():
+        info.counts[form] = info.counts.get(form, 0) + 1
 
 
 def dress(

@@ -17,7 +17,7 @@ from ..._facts.call_forms import INDEXED_SECTIONS, MERGED
 from ...errors import CallFormError
 from ...rotary.layouts import is_table
 from ...rotary.mismatch import explain_mismatch
-from .base import AdapterInfo, Context, dress, is_compiling, misfit, refuse
+from .base import AdapterInfo, Context, count, dress, misfit, refuse
 from .generation import Generation
 from .native_call import rows_as_table
 from .parse import UnreadableCall, is_axis, is_positions
@@ -77,8 +77,7 @@ def adapt_multimodal(
             if takes_sections and _is_native(args, kwargs):
                 return native(*args, **kwargs)
             form, call = _read(args, kwargs)
-            if not is_compiling():
-                info.count(form)
+            count(info, form)
             if form == "merged":
                 return by_merged(call.q, call.k, call.cos, call.sin, call.unsqueeze_dim)
             return by_sections(call.q, call.k, call.cos, call.sin, call.mrope_section, call.unsqueeze_dim)

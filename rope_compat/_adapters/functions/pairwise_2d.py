@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..._facts.call_forms import WITH_OPTIONS
-from .base import AdapterInfo, Context, dress, is_compiling, refuse
+from .base import AdapterInfo, Context, count, dress, refuse
 from .parse import is_axis
 from .signature import live_signature, signature_text
 
@@ -46,8 +46,7 @@ def adapt_2d(native: Function, signature: str, context: Context) -> Function:
         if not is_axis(excluded) or not isinstance(repeated, bool) or given.keys() != set(_TENSORS):
             why = "expected q, k, cos, sin, an int num_k_exclude_rope and a bool repeat_freqs_k"
             raise refuse(info, args, kwargs, why)
-        if not is_compiling():
-            info.count(WITH_OPTIONS.name)
+        count(info, WITH_OPTIONS.name)
         return _with_options(native, **given, excluded=excluded, repeated=repeated)
 
     return dress(with_or_without_options, info)

@@ -18,7 +18,7 @@ from ...rotary import flash
 from ...rotary.layouts import cos_sin_to_freqs, freqs_to_cos_sin
 from ...rotary.mismatch import explain_mismatch
 from ...rotary.vision import vision
-from .base import AdapterInfo, Context, as_restored, dress, is_compiling, misfit, refuse
+from .base import AdapterInfo, Context, as_restored, count, dress, misfit, refuse
 from .generation import Generation
 from .signature import code_of, globals_of
 
@@ -96,19 +96,19 @@ def _in_either_form(
     takes_freqs = info.forms != ()
 
     def in_either_form(*args: Any, **kwargs: Any) -> Any:
-        count = len(args) + len(kwargs)
-        if count == 4 and (not kwargs or set(kwargs).issubset(_PAIR[len(args) :])):
+        given = len(args) + len(kwargs)
+        if given == 4 and (not kwargs or set(kwargs).issubset(_PAIR[len(args) :])):
             is_native, compute, problem_of = pair_is_native, pair, _pair_problem
-        elif count == 2 and takes_freqs and (not kwargs or set(kwargs).issubset(_FREQS[len(args) :])):
+        elif given == 2 and takes_freqs and (not kwargs or set(kwargs).issubset(_FREQS[len(args) :])):
             is_native, compute, problem_of = freqs_is_native, freqs, _freqs_problem
             problem = None if is_native else _freqs_problem(args, kwargs, ranks_only=True)
             if problem is not None:
                 raise misfit(info, problem)
         else:
-            why = f"it has {count} arguments; the forms have 4, {', '.join(_PAIR)}, or 2, {', '.join(_FREQS)}"
+            why = f"it has {given} arguments; the forms have 4, {', '.join(_PAIR)}, or 2, {', '.join(_FREQS)}"
             raise refuse(info, args, kwargs, why)
-        if not is_native and not is_compiling():
-            info.count("pair" if count == 4 else "freqs")
+        if not is_native:
+            count(info, "pair" if given == 4 else "freqs")
         try:
             return compute(*args, **kwargs)
         except CallFormError as error:

@@ -27,8 +27,6 @@ __all__ = ["FORMS", "adapt_forward", "forward_from_seq_len"]
 Forward = Callable[..., Any]
 Scale = Tensor | float
 
-FORMS = ()
-
 FORMS = (
     CallForm(
         "x",
