@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .. import catalog
+from .._facts import call_forms
 from .._facts.classes import RENAMED, is_rotary_name, not_adapted
 from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
@@ -116,7 +117,7 @@ def _text(target: _Target, shape: Shape) -> Iterator[Edit]:
     from .._adapters.classes import constructor as construct
     from .._adapters.classes import forward
 
-    forms = (construct.LEGACY, construct.CONFIG)
+    forms = (call_forms.BY_DIM, call_forms.BY_CONFIG)
     if "__init__" in shape.own and shape.constructor is not None:
         native = native_of(vars(target.cls)["__init__"])
         info = target.info("__init__", native, forms)
@@ -125,7 +126,7 @@ def _text(target: _Target, shape: Shape) -> Iterator[Edit]:
         yield _method(target, "__init__", info, make)
     if "forward" in shape.own:
         native = native_of(vars(target.cls)["forward"])
-        info = target.info("forward", native, (forward.ROWS, forward.TABLES, forward.LAYERS))
+        info = target.info("forward", native, (call_forms.ROWS, call_forms.TABLES, call_forms.ROWS_OF_LAYER))
         make = partial(forward.adapt_forward, native, shape, info, rank4=_rank4(target.options))
         yield _method(target, "forward", info, make)
     yield from _attributes(target, shape)
@@ -140,7 +141,7 @@ def _vision(target: _Target, shape: Shape) -> Iterator[Edit]:
     for name, adapt in (("__init__", vision.adapt_constructor), ("forward", vision.adapt_forward)):
         if name in shape.own:
             native = native_of(vars(target.cls)[name])
-            info = target.info(name, native, vision.FORMS[name])
+            info = target.info(name, native, call_forms.OF_VISION_CLASS[name])
             yield _method(target, name, info, partial(adapt, native, shape, info))
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .._facts.call_forms import X_TRANSFORMERS_APPLY, X_TRANSFORMERS_FORWARD, CallForm
 from .._patching.edits import MISSING, Assign, Edit, Replace, Resolve, Rule, Skip
 from .._patching.references import namespace
 from .._utils.disguise import native_of
@@ -17,7 +18,6 @@ from .shim import Shim
 if TYPE_CHECKING:
     from .._adapters.functions.base import AdapterInfo
     from .._adapters.x_transformers.shape import ForwardShape
-    from .._facts.call_forms import CallForm
 
 __all__ = ["DISTRIBUTION", "MODULE", "SHIMS", "release", "rules"]
 
@@ -102,7 +102,7 @@ def _of_class(options: Options, module: ModuleType, resolve: Resolve) -> Iterato
     cls = _own_class(options, module)
     if cls is None:
         return
-    from .._adapters.x_transformers.forward import FORMS, adapt_forward
+    from .._adapters.x_transformers.forward import adapt_forward
     from .._adapters.x_transformers.shape import FAULTS, UnknownShapeError
 
     place = f"{MODULE}:{_CLASS}.forward"
@@ -115,7 +115,9 @@ def _of_class(options: Options, module: ModuleType, resolve: Resolve) -> Iterato
     detail = f"native form {shape.signature}"
     if shape.fault is not None:
         detail += f"; mended: {FAULTS[shape.fault]}"
-    make = partial(_made, place, native, shape.signature, FORMS, partial(adapt_forward, native, shape))
+    make = partial(
+        _made, place, native, shape.signature, X_TRANSFORMERS_FORWARD, partial(adapt_forward, native, shape)
+    )
     yield Assign(place, cls, "forward", make, FORWARD.name, FORWARD.name, detail)
 
 
@@ -138,7 +140,7 @@ def _of_function(options: Options, module: ModuleType, resolve: Resolve) -> Iter
     cls = attributes.get(_CLASS)
     if original is MISSING or not isinstance(cls, type) or not options.selection.selects(MODULE, _FUNCTION):
         return
-    from .._adapters.x_transformers.apply import FORMS, adapt_apply
+    from .._adapters.x_transformers.apply import adapt_apply
     from .._adapters.x_transformers.shape import UnknownShapeError, read_apply
 
     place = f"{MODULE}:{_FUNCTION}"
@@ -152,7 +154,7 @@ def _of_function(options: Options, module: ModuleType, resolve: Resolve) -> Iter
         return
     rotate_half: Any = resolve(attributes["rotate_half"])
     adapt = partial(adapt_apply, original, rotate_half, shape)
-    make = partial(_made, place, original, shape.signature, FORMS, adapt)
+    make = partial(_made, place, original, shape.signature, X_TRANSFORMERS_APPLY, adapt)
     key: Hashable = APPLY.name
     detail = f"native form {shape.signature}, freqs of rank {shape.rank}"
     yield Replace(place, module, _FUNCTION, original, make, key, True, APPLY.name, detail)

@@ -8,7 +8,7 @@ from typing import Any
 from packaging.version import Version
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
+from ..._facts.call_forms import WITHOUT_EMBEDDINGS
 from ...errors import CallFormError
 from ..functions.base import AdapterInfo, Context, dress, refuse
 from ..functions.signature import code_of, live_signature, signature_text
@@ -18,16 +18,7 @@ from .owner import embeddings_for
 __all__ = ["adapt_by_type", "adapt_forward", "read_by_type"]
 
 #: The parameters up to 4.47.1, in their order.
-_OLD = (
-    *("hidden_states", "attention_mask", "position_ids", "past_key_value"),
-    *("output_attentions", "use_cache", "cache_position"),
-)
-_WITHOUT = CallForm(
-    "without position_embeddings",
-    f"({', '.join(_OLD)})",
-    "to 4.47.1",
-    "cos and sin are computed from position_ids, cache_position or the length of the cache",
-)
+_OLD = tuple(WITHOUT_EMBEDDINGS.signature.strip("()").split(", "))
 #: Gemma 3 and 3n up to 4.57: layers are handed two pairs of cos and sin, of which they take one.
 _PAIRS = ("position_embeddings_global", "position_embeddings_local")
 _THREE_VALUES_BEFORE, _TUPLES_BEFORE = Version("4.48.0"), Version("4.54.0")
@@ -38,7 +29,7 @@ _DROPPED = ("position_ids", "cache_position", "use_cache", "output_attentions", 
 
 def adapt_forward(native: Callable[..., Any], contract: Contract, context: Context) -> Callable[..., Any]:
     """The method that takes calls with and without ``position_embeddings``, and every name of the cache."""
-    info = AdapterInfo(context, native, signature_text(contract.signature), (_WITHOUT,))
+    info = AdapterInfo(context, native, signature_text(contract.signature), (WITHOUT_EMBEDDINGS,))
     index, is_layer = contract.index, contract.kind == "layer"
     foreign = (
         frozenset(name for name in CACHES if name not in contract.accepted) if contract.cache else frozenset()
@@ -75,7 +66,7 @@ def _foreign(
     cache = cache_in(given)
     is_old = given.get(EMBEDDINGS) is None and given.get("alibi") is None
     if is_old:
-        info.count(_WITHOUT.name)
+        info.count(WITHOUT_EMBEDDINGS.name)
         found = embeddings_for(module, given)
         if found is not None:
             given[EMBEDDINGS] = found
@@ -176,12 +167,12 @@ def read_by_type(cls: type[Any], forward: Callable[..., Any]) -> Contract | None
 
 def adapt_by_type(native: Callable[..., Any], contract: Contract, context: Context) -> Callable[..., Any]:
     """The method that takes one pair, or computes it, and hands it on as both."""
-    info = AdapterInfo(context, native, signature_text(contract.signature), (_WITHOUT,))
+    info = AdapterInfo(context, native, signature_text(contract.signature), (WITHOUT_EMBEDDINGS,))
 
     def with_one_pair(self: Any, *args: Any, position_embeddings: Any = None, **kwargs: Any) -> Any:
         if position_embeddings is None and (_PAIRS[0] in kwargs or len(args) > 1):
             return native(self, *args, **kwargs)
-        info.count(_WITHOUT.name)
+        info.count(WITHOUT_EMBEDDINGS.name)
         given = {**dict(zip(contract.names, args, strict=False)), **kwargs}
         pair = embeddings_for(self, given) if position_embeddings is None else position_embeddings
         if pair is None or not {*_PAIRS, EMBEDDINGS}.isdisjoint(given):

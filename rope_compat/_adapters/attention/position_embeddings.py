@@ -14,7 +14,7 @@ import torch
 from packaging.version import Version
 from torch import Tensor, nn
 
-from ..._facts.call_forms import CallForm
+from ..._facts.call_forms import WITH_EMBEDDINGS
 from ..._utils.disguise import native_of
 from ..classes.shape import read_shape
 from ..functions.base import AdapterInfo, Context, dress, refuse
@@ -25,12 +25,6 @@ __all__ = ["adapt_owner", "asks_its_own", "read_owner"]
 
 Pair = tuple[Tensor, Tensor]
 
-_WITH = CallForm(
-    "with position_embeddings",
-    "(hidden_states, position_embeddings=(cos, sin), ...)",
-    "some models from 4.43.0, most from 4.48.0",
-    "cos and sin [B or 1, S, D] are used instead of those of the module's own rotary embedding",
-)
 _TWO_VALUES, _TENSORS = Version("4.48.0"), Version("4.54.0")
 
 
@@ -92,7 +86,7 @@ def asks_its_own(cls: type[Any]) -> bool:
 def adapt_owner(native: Callable[..., Any], contract: Contract, context: Context) -> Callable[..., Any]:
     """The method that takes ``position_embeddings=`` as well; without it, a call goes straight through."""
     text = signature_text(contract.signature)
-    info = AdapterInfo(context, native, text, (_WITH,))
+    info = AdapterInfo(context, native, text, (WITH_EMBEDDINGS,))
 
     def with_given_embeddings(self: Any, *args: Any, position_embeddings: Any = None, **kwargs: Any) -> Any:
         if position_embeddings is None:
@@ -110,7 +104,7 @@ def _foreign(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    info.count(_WITH.name)
+    info.count(WITH_EMBEDDINGS.name)
     if len(args) > len(contract.names):
         raise refuse(info, args, kwargs, "there are too many arguments")
     given = {**dict(zip(contract.names, args, strict=False)), **kwargs}

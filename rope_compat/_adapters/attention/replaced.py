@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
+from ..._facts.call_forms import BY_INSTALLED_LAYERS
 from ...errors import CallFormError
 from ..functions.base import AdapterInfo, Context, dress, refuse
 from ..functions.signature import live_signature, signature_text
@@ -22,12 +22,6 @@ from .replacement import Replacement
 
 __all__ = ["adapt_replacement"]
 
-_LAYERS = CallForm(
-    "the installed layers'",
-    "(hidden_states, position_embeddings=..., attention_mask=..., ...)",
-    "the installed release",
-    "arguments by the function's own names; as many values as the layers unpack",
-)
 #: Says where packed sequences begin; only flash-attention reads it.
 _PACKED = ("cu_seq_lens_q", "cu_seq_lens_k", "cu_seqlens_q", "cu_seqlens_k")
 
@@ -38,7 +32,7 @@ def adapt_replacement(
     """`function` as the installed layers call it; calls in its own form go straight to it."""
     signature = live_signature(function)
     text = signature_text(signature) if signature is not None else ""
-    info = AdapterInfo(context, function, text, (_LAYERS,))
+    info = AdapterInfo(context, function, text, (BY_INSTALLED_LAYERS,))
     masks = MaskMaker()
     # What tells the layers' calls from the user's own: they hand cos and sin, or never do.
     by_embeddings = EMBEDDINGS in caller.handed
@@ -63,7 +57,7 @@ def _call(
     hidden: Tensor,
     given: dict[str, Any],
 ) -> Any:
-    info.count(_LAYERS.name)
+    info.count(BY_INSTALLED_LAYERS.name)
     cache = cache_in(given)
     layer = vars(module).get("layer_idx") or 0
     known = {**given, "hidden_states": hidden}

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
+from ..._facts.call_forms import BLOCK_WITH_ANGLES, BLOCK_WITH_PAIR
 from ...rotary.layouts import freqs_to_cos_sin
 from ..functions.base import AdapterInfo, Context, dress, refuse
 from ..functions.signature import live_signature, signature_text
@@ -23,19 +23,6 @@ from .contract import EMBEDDINGS, by_position, tests_none
 __all__ = ["Tower", "adapt_tower", "read_tower"]
 
 _ANGLES = "rotary_pos_emb"
-
-_WITH_ANGLES = CallForm(
-    "angles",
-    "(hidden_states, cu_seqlens, rotary_pos_emb=freqs)",
-    "to 4.53.3 (some models to 5.9)",
-    "cos and sin [S, D] are computed of the angles [S, D/2], once for each half",
-)
-_WITH_PAIR = CallForm(
-    "cos and sin",
-    "(hidden_states, cu_seqlens, position_embeddings=(cos, sin))",
-    "from 4.49.0",
-    "cos and sin [S, D] are used as they are; their halves have to be equal where the release takes angles",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +75,7 @@ def read_tower(cls: type[Any], forward: Callable[..., Any], *, rotates_by_angles
 
 def adapt_tower(native: Callable[..., Any], tower: Tower, context: Context) -> Callable[..., Any]:
     """The method that takes either."""
-    forms = (_WITH_ANGLES if tower.pair else _WITH_PAIR,)
+    forms = (BLOCK_WITH_ANGLES if tower.pair else BLOCK_WITH_PAIR,)
     info = AdapterInfo(context, native, signature_text(tower.signature), forms)
     other = EMBEDDINGS if tower.name == _ANGLES else _ANGLES
 
@@ -153,7 +140,7 @@ def _named(info: AdapterInfo, tower: Tower, args: tuple[Any, ...], kwargs: dict[
 def _with_pair(info: AdapterInfo, given: dict[str, Any]) -> dict[str, Any]:
     angles = given.pop(_ANGLES, None)
     if angles is not None and EMBEDDINGS not in given:
-        info.count(_WITH_ANGLES.name)
+        info.count(BLOCK_WITH_ANGLES.name)
         cos, sin = freqs_to_cos_sin(angles)
         given[EMBEDDINGS] = cos.float(), sin.float()
     return given
@@ -163,7 +150,7 @@ def _with_angles(info: AdapterInfo, given: dict[str, Any]) -> dict[str, Any]:
     pair = given.pop(EMBEDDINGS, None)
     if pair is None or given.get(_ANGLES) is not None:
         return given
-    info.count(_WITH_PAIR.name)
+    info.count(BLOCK_WITH_PAIR.name)
     halves = [each.chunk(2, dim=-1) for each in pair]
     if not all(torch.equal(first, second) for first, second in halves):
         raise refuse(

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from ..._facts.call_forms import CallForm
 from ...errors import RopeConfigError
 from ..functions.base import AdapterInfo, refuse
 from ..init_functions.rope_parameters import RopeParameters, compute
@@ -16,18 +15,11 @@ from .constructor_arguments import LegacyArguments, from_config, legacy_config, 
 from .shape import Shape
 from .state import STATE, LegacyTables, Scaled, by_length
 
-__all__ = ["CONFIG", "LEGACY", "LegacyNames", "adapt_constructor", "scale"]
+__all__ = ["LegacyNames", "adapt_constructor", "scale"]
 
 Init = Callable[..., None]
 Construct = Callable[[Any, tuple[Any, ...], dict[str, Any]], None]
 
-LEGACY = CallForm(
-    "dim",
-    "(dim, max_position_embeddings=2048, base=10000, device=None, scaling_factor=1.0)",
-    "to 4.47.1",
-    "the embedding itself; dim counts the channels that turn",
-)
-CONFIG = CallForm("config", "(config, device=None)", "from 4.43.0", "the model's config describes it")
 _OWN_TABLES = "_set_cos_sin_cache"
 #: What stands beside a config from 4.43.0 to 4.47.1; what a constructor takes beyond these is its own.
 _CONFIG_NAMES = frozenset(

@@ -12,27 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
 from ...rotary.layouts import as_table
 from ..functions.base import AdapterInfo, count, refuse
 from .shape import Shape
 from .state import STATE, State
 
-__all__ = ["LAYERS", "ROWS", "TABLES", "adapt_forward"]
+__all__ = ["adapt_forward"]
 
 Forward = Callable[..., Any]
 Pair = tuple[Tensor, Tensor]
-
-TABLES = CallForm(
-    "tables",
-    "(x, seq_len)",
-    "to 4.37.2 (some models to 4.44.2)",
-    "tables [seq_len, D] of all positions below seq_len; without it, below the length of x [..., S, D]",
-)
-ROWS = CallForm("rows", "(x, position_ids)", "from 4.38.0", "one row for each of position_ids [B, S]")
-LAYERS = CallForm(
-    "layers", "(x, position_ids, layer_type)", "some models from 5.0.0", "one row for each of position_ids"
-)
 
 
 def adapt_forward(native: Forward, shape: Shape, info: AdapterInfo, *, rank4: bool) -> Forward:

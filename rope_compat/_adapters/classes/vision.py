@@ -14,23 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
 from ...errors import RopeConfigError
 from ..functions.base import AdapterInfo, count, refuse
 from .shape import Shape
 
-__all__ = ["FORMS", "adapt_constructor", "adapt_forward"]
-
-_TABLE = CallForm("table", "(seqlen)", "to 5.8.1", "angles of all positions below seqlen, [seqlen, dim/2]")
-_ANGLES = CallForm("angles", "(position_ids)", "5.9.0 to 5.16.1", "angles of patches at [N, 2], [N, dim]")
-_ROWS = CallForm(
-    "rows", "(x, position_ids)", "from 5.17.0", "cos and sin of patches at [N, 2], [N, 2 dim], fp32"
-)
-_DIM = CallForm("dim", "(dim, theta=10000.0)", "to 5.16.1", "half the size of a head, and the base")
-_CONFIG = CallForm("config", "(config, device=None)", "from 5.17.0", "the vision tower's config")
-
-#: The forms of each method.
-FORMS: dict[str, tuple[CallForm, ...]] = {"__init__": (_DIM, _CONFIG), "forward": (_TABLE, _ANGLES, _ROWS)}
+__all__ = ["adapt_constructor", "adapt_forward"]
 
 
 def adapt_constructor(native: Callable[..., None], shape: Shape, info: AdapterInfo) -> Callable[..., None]:

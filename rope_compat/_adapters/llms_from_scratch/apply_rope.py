@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
+from ..._facts.call_forms import LLMS_APPLY_ROPE, LLMS_DECLARED
 from ...errors import HeadDimensionError, LayoutError
 from ...rotary.declared import LAYOUTS, unknown_layout
 from ...rotary.pairing import rotate_half
@@ -37,24 +37,6 @@ Kind = Literal["plain", "offset", "batched"]
 
 #: What the functions raise, themselves or by torch, where axes do not meet.
 _FAILURES = (AssertionError, IndexError, RuntimeError, ValueError)
-
-FORMS: dict[Kind, CallForm] = {
-    "plain": CallForm(
-        "plain", "(x, cos, sin)", "llama3, qwen3; kv_cache to 1.0.14", "the sequence begins at row 0"
-    ),
-    "offset": CallForm(
-        "offset", "(x, cos, sin, offset=0)", "kv_cache from 1.0.15", "it begins at row offset, an int"
-    ),
-    "batched": CallForm(
-        "batched",
-        "(x, cos, sin, offset)",
-        "kv_cache_batched from 1.0.17",
-        "offset [B] has a row for each sample",
-    ),
-}
-_DECLARED = CallForm(
-    "layout", '(..., layout="bhsd")', "any release", 'says how the axes of x lie, "bhsd" or "bshd"'
-)
 
 
 def read_apply_rope(function: Function) -> Kind | None:
@@ -73,7 +55,7 @@ def adapt_apply_rope(native: Function, kind: Kind, context: Context) -> Function
     """The adapter in the place of `native`: its own calls go through, others are translated or refused."""
     signature = live_signature(native)
     assert signature is not None
-    beside = (*(form for name, form in FORMS.items() if name != kind), _DECLARED)
+    beside = (*(form for name, form in LLMS_APPLY_ROPE.items() if name != kind), LLMS_DECLARED)
     info = AdapterInfo(context, native, signature_text(signature), beside)
     wants_offset, first = kind == "batched", default_offset(native)
     check = _strictly if context.strict else _plainly_wrong
@@ -105,7 +87,10 @@ def restore_compute_rope(native: Function, kind: Kind, context: Context) -> Func
     Source: LLMs-from-scratch, ch05/07_gpt_to_llama/converting-gpt-to-llama2.ipynb.
     """
     info = AdapterInfo(
-        context, native, FORMS["plain"].signature, (FORMS["offset"], FORMS["batched"], _DECLARED)
+        context,
+        native,
+        LLMS_APPLY_ROPE["plain"].signature,
+        (LLMS_APPLY_ROPE["offset"], LLMS_APPLY_ROPE["batched"], LLMS_DECLARED),
     )
 
     def compute_rope(x: Any, cos: Any, sin: Any, *rest: Any, **kwargs: Any) -> Any:

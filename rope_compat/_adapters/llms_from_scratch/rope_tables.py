@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
+from ..._facts.call_forms import LLMS_TABLES
 from ...errors import CallFormError, HeadDimensionError
 from ...rotary.frequencies import llama3
 from ..functions.base import AdapterInfo, Context, as_restored, dress, refuse
@@ -24,38 +24,22 @@ __all__ = ["adapt_rope_params", "read_rope_params", "restore_rope_params"]
 
 Function = Callable[..., Any]
 
-_SCALED = ("head_dim", "theta_base", "context_length", "freq_config", "dtype")
-_UNSCALED = ("head_dim", "theta_base", "context_length", "dtype")
+_SCALED, _UNSCALED = LLMS_TABLES
 _KEYS = ("factor", "low_freq_factor", "high_freq_factor", "original_context_length")
-
-FORMS = {
-    _SCALED: CallForm(
-        "scaled",
-        "(head_dim, theta_base=10000, context_length=4096, freq_config=None, dtype=torch.float32)",
-        "llama3 from 1.0.3",
-        "freq_config scales as Llama 3.1 does",
-    ),
-    _UNSCALED: CallForm(
-        "unscaled",
-        "(head_dim, theta_base=10000, context_length=4096, dtype=torch.float32)",
-        "qwen3 from 1.0.8",
-        "frequencies are not scaled",
-    ),
-}
 
 
 def read_rope_params(function: Function) -> tuple[str, ...] | None:
     """The names of a live function's parameters, None where they are none of the known ones."""
     signature = live_signature(function)
     names = tuple(signature.parameters) if signature is not None else ()
-    return names if names in FORMS else None
+    return names if names in LLMS_TABLES else None
 
 
 def adapt_rope_params(native: Function, names: tuple[str, ...], context: Context) -> Function:
     """The adapter in the place of `native`: its own calls go through, others are translated or refused."""
     signature = live_signature(native)
     assert signature is not None
-    others = tuple(form for known, form in FORMS.items() if known != names)
+    others = tuple(form for known, form in LLMS_TABLES.items() if known != names)
     info = AdapterInfo(context, native, signature_text(signature), others)
 
     def with_or_without_scaling(*args: Any, **kwargs: Any) -> Any:

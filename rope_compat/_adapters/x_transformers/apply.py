@@ -14,40 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
 from ..functions.base import AdapterInfo, misfit, refuse
 from .shape import ApplyShape
 
-__all__ = ["FORMS", "adapt_apply"]
+__all__ = ["adapt_apply"]
 
 Apply = Callable[..., Any]
-
-FORMS = (
-    CallForm(
-        "table",
-        "(t, freqs, scale=1)",
-        "to 1.42.20",
-        "freqs and scale are [n, d]; their last rows are used",
-    ),
-    CallForm(
-        "batched",
-        "(t, freqs, scale=1)",
-        "from 1.42.21",
-        "freqs and scale are [b or 1, n, d]; their last rows are used",
-    ),
-    CallForm(
-        "with heads",
-        "(t, freqs, scale=1)",
-        "1.22.10, and to 0.25.x",
-        "freqs and scale are [b or 1, h or 1, n, d]; their last rows are used",
-    ),
-    CallForm(
-        "pair",
-        "(t, (freqs, scale))",
-        "callers of the forms that gave freqs alone",
-        "what the rotary module returns as a whole, where its scale is a number",
-    ),
-)
 
 
 def adapt_apply(

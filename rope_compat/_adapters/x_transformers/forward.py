@@ -16,49 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
 from ...rotary.layouts import half_to_full
 from ...rotary.pairing import Pairing
 from ..functions.base import AdapterInfo, refuse
 from .shape import ForwardShape
 
-__all__ = ["FORMS", "adapt_forward", "forward_from_seq_len"]
+__all__ = ["adapt_forward", "forward_from_seq_len"]
 
 Forward = Callable[..., Any]
 Scale = Tensor | float
 
-FORMS = (
-    CallForm(
-        "x",
-        "(x, seq_dim=1)",
-        "0.11.2 to 0.11.7",
-        "the length of x, rank 3 or more, along seq_dim; freqs alone, [1, 1, n, d]",
-    ),
-    CallForm(
-        "max_seq_len",
-        "(max_seq_len, device)",
-        "0.11.9 to 1.0.x",
-        "told by the name max_seq_len; freqs alone, [n, d]",
-    ),
-    CallForm(
-        "length",
-        "(seq_len, device=None)",
-        "to 1.25.15",
-        "all positions below seq_len, an int; (freqs [n, d], scale [n, d] or 1)",
-    ),
-    CallForm(
-        "offset",
-        "(seq_len, offset)",
-        "1.22.8 to 1.22.12",
-        "offset is an integer tensor [b], added to the positions; (freqs [b, n, d], scale [n, d] or 1)",
-    ),
-    CallForm(
-        "positions",
-        "(t, offset=0)",
-        "from 1.25.4 as seq_arange_or_len, from 1.26.0 as t, offset from 2.3.20",
-        "t is a tensor of positions [n] or [b, n]; offset is taken and ignored, as by 2.3.20 and later",
-    ),
-)
 
 #: The names that the first parameter has had.
 _FIRST = ("x", "max_seq_len", "seq_len", "seq_arange_or_len", "t")
