@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property, partial, wraps
+from functools import cached_property, lru_cache, partial, wraps
 from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ._installed_release import plain_release
+from ._patching.asking import RuleSet
 from ._patching.edits import Entry, Rule, Skip
 from ._patching.engine import Engine
 from ._patching.hooks import ImportHook
@@ -343,9 +344,10 @@ def _look_closely(module: ModuleType, fresh: list[str]) -> None:
 _close_look = ImportHook(lambda name: name == "transformers", _look_closely)
 
 
-def _rules(options: Options) -> list[Rule]:
+@lru_cache(maxsize=4)
+def _rules(options: Options) -> RuleSet:
     chosen = {shim.name for shim in _shims(options)}
-    found = [
+    found: list[Rule] = [
         # First, as the first edit of a place is the one that counts.
         *(rule for rule in other_numbers.rules(options) if rule.name in chosen),
         *transformers.rules(options),
@@ -360,7 +362,7 @@ def _rules(options: Options) -> list[Rule]:
     ]
     for room in (*_ROOMS["names"], *_ROOMS["config"], *_ROOMS["load"]):
         found += [rule for rule in room.rules(options) if rule.name in chosen]
-    return found
+    return RuleSet(found)
 
 
 def _shims(options: Options) -> tuple[Shim, ...]:
@@ -407,4 +409,12 @@ def _message(skip: Skip) -> str:
 #: What transformers is built on, and what these are: a third of all classes, and none knows of transformers.
 _STRANGERS = frozenset({*sys.stdlib_module_names, "mpmath", "networkx", "numpy", "sympy", "torch"})
 
-_engine = Engine(_STRANGERS)
+
+def _begin_anew(replacement: object) -> None:
+    """An adapter that was undone and is put in place again has counted nothing."""
+    info = getattr(replacement, "__rope_compat__", None)
+    if info is not None:
+        info.counts.clear()
+
+
+_engine = Engine(_STRANGERS, _begin_anew)

@@ -43,8 +43,8 @@ Recheck = Callable[[list[ModuleType]], None]
 def rules(options: Options, recheck: Recheck) -> list[Rule]:
     """The rules: look again when a model is made; tell of what was put in place in vain."""
     return [
-        ModuleRule(PATCHES, lambda name: name == _MODELING, partial(_watch, options, recheck)),
-        ModuleRule(PATCHES, is_modeling, partial(_dead, options)),
+        ModuleRule(PATCHES, _MODELING, partial(_watch, options, recheck)),
+        ModuleRule(PATCHES, is_modeling, partial(_dead, options), lasting=True),
     ]
 
 
