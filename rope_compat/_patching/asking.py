@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
 from .edits import MISSING, Assign, Edit, Resolve, Rule, Skip
 from .references import name_of
-from .snapshots import Snapshot, Snapshots
+from .snapshots import Snapshot
 
 __all__ = ["RuleSet"]
 
@@ -60,9 +60,10 @@ class RuleSet:
         self._proposals: dict[Snapshot, dict[int, tuple[Edit, ...]]] = {}
 
     @property
-    def packages(self) -> set[str]:
-        """Top-level packages that rules name."""
-        return {package for rule in self.rules for package in rule.packages or ()}
+    def packages(self) -> set[str] | None:
+        """The top-level packages that the rules have to do with; None: any."""
+        named = [rule.packages for rule in self.rules]
+        return None if None in named else {package for each in named for package in each or ()}
 
     def of(self, module_name: str) -> tuple[Rule, ...]:
         """The rules that match a module of this name; quick, as it is asked for every import."""
@@ -85,8 +86,7 @@ class RuleSet:
 
     def propose_again(
         self,
-        modules: Sequence[ModuleType],
-        snapshots: Snapshots,
+        modules: Iterable[tuple[str, ModuleType, Snapshot]],
         resolve: Resolve,
         renew: Callable[[object], None],
     ) -> list[tuple[ModuleType, list[Edit]]]:
@@ -94,24 +94,23 @@ class RuleSet:
 
         What one module holds may decide about another: where one has changed, all are asked.
         """
-        asked = [(module, rules) for module in modules for rules in (self.of(name_of(module)),) if rules]
-        current = {snapshots.of(module) for module, _ in asked}
-        if not current.issuperset(self._proposals):
+        asked = [(*each, rules) for each in modules for rules in (self.of(each[0]),) if rules]
+        if not {snapshot for _, _, snapshot, _ in asked}.issuperset(self._proposals):
             self._proposals.clear()
         found = []
-        for module, rules in asked:
-            snapshot = snapshots.of(module)
-            known = self._proposals.setdefault(snapshot, {}) if snapshot is not None else {}
+        for _, module, snapshot, rules in asked:
+            known = self._proposals.setdefault(snapshot, {})
             edits: list[Edit] = []
             for rule in rules:
-                if not getattr(rule, "lasting", False):
-                    edits += rule.propose(module, resolve)
-                    continue
                 kept = known.get(id(rule))
-                if kept is None:
-                    proposed = rule.propose(module, resolve)
-                    kept = known[id(rule)] = tuple(_lasting(edit, renew) for edit in proposed)
-                edits += kept
+                if kept is not None:
+                    edits += kept
+                elif getattr(rule, "lasting", False):
+                    lasting = tuple(_lasting(edit, renew) for edit in rule.propose(module, resolve))
+                    known[id(rule)] = lasting
+                    edits += lasting
+                else:
+                    edits += rule.propose(module, resolve)
             found.append((module, edits))
         return found
 

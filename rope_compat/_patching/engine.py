@@ -182,8 +182,11 @@ class Engine:
         self, asked: RuleSet, modules: Sequence[ModuleType]
     ) -> list[tuple[ModuleType, list[Edit]]]:
         """What is proposed for modules while nothing is patched; what has not changed is not asked again."""
-        self._snapshots.take(modules, asked.packages)
-        return asked.propose_again(modules, self._snapshots, self._bindings.original_of, self._renew)
+        resolve = self._bindings.original_of
+        if asked.packages is None:
+            self._snapshots.clear()
+            return [(module, asked.propose(module, resolve)) for module in modules]
+        return asked.propose_again(self._snapshots.take(modules, asked.packages), resolve, self._renew)
 
     def _process(
         self,

@@ -71,6 +71,7 @@ def rules(options: Options) -> list[Rule]:
             SPELLINGS,
             lambda name: name.startswith(_MODELS) and ".configuration_" in name,
             _spelling_edits,
+            lasting=True,
         ),
     ]
 

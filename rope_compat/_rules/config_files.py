@@ -183,6 +183,7 @@ def _constructors(options: Options) -> ModuleRule:
         CONSTRUCTORS,
         lambda name: name.startswith("transformers.models.") and ".configuration_" in name,
         edits,
+        lasting=True,
     )
 
 
