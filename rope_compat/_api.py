@@ -5,37 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property, partial, wraps
+from functools import cached_property, lru_cache, partial, wraps
 from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ._installed_release import plain_release
-from ._patching.edits import Entry, Rule, Skip
+from ._patching.asking import RuleSet
+from ._patching.edits import Entry, Skip
 from ._patching.engine import Engine
 from ._patching.hooks import ImportHook
 from ._patching.layer import Layer
-from ._rules import (
-    attention,
-    config_fields,
-    config_files,
-    gone_classes,
-    init_functions,
-    kernelized,
-    llms_from_scratch,
-    loading,
-    other_numbers,
-    other_patches,
-    remote_code,
-    removed_names,
-    rotary_classes,
-    transformers,
-    x_transformers,
-)
+from ._rules import rooms
 from ._rules.functions import context_for
-from ._rules.options import SWITCHES, Options, read_options
+from ._rules.options import Options, read_options
+from ._rules.rooms import SHIMS
 from ._rules.selection import Selection, Targets
-from ._rules.shim import Shim
 from ._settings import OnProblem, is_off, read_written_for
 from .errors import (
     ArgumentError,
@@ -51,28 +36,7 @@ if TYPE_CHECKING:
     from ._plan import Plan
     from ._status import Status
 
-__all__ = ["Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"]
-
-#: Rooms of rules by the argument of `patch` that turns them on or off; those of "" are always there.
-_ROOMS: dict[str, tuple[ModuleType, ...]] = {
-    "": (
-        transformers,
-        rotary_classes,
-        gone_classes,
-        attention,
-        remote_code,
-        other_patches,
-        kernelized,
-        llms_from_scratch,
-        x_transformers,
-    ),
-    "names": (removed_names,),
-    "config": (config_files, config_fields, init_functions),
-    "load": (loading,),
-    "numbers": (other_numbers,),
-}
-
-SHIMS: tuple[Shim, ...] = tuple(shim for rooms in _ROOMS.values() for room in rooms for shim in room.SHIMS)
+__all__ = ["SHIMS", "Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"]
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -92,7 +56,7 @@ class Patch:
 
         if self._layer is None:
             return make_plan(self._options, (), ())
-        return make_plan(self._options, _shims(self._options), self._layer.edits)
+        return make_plan(self._options, rooms.shims(self._options), self._layer.edits)
 
     @property
     def active(self) -> bool:
@@ -245,7 +209,7 @@ def plan(**given: Any) -> Plan:
     options = read_options(**given)._replace(release=_installed("ignore"), on_problem="warn")
     if is_off():
         return make_plan(options, (), ())
-    return make_plan(options, _shims(options), _engine.preview(_rules(options)))
+    return make_plan(options, rooms.shims(options), _engine.preview(_rules(options)))
 
 
 def status() -> Status:
@@ -343,42 +307,9 @@ def _look_closely(module: ModuleType, fresh: list[str]) -> None:
 _close_look = ImportHook(lambda name: name == "transformers", _look_closely)
 
 
-def _rules(options: Options) -> list[Rule]:
-    chosen = {shim.name for shim in _shims(options)}
-    found = [
-        # First, as the first edit of a place is the one that counts.
-        *(rule for rule in other_numbers.rules(options) if rule.name in chosen),
-        *transformers.rules(options),
-        *rotary_classes.rules(options),
-        *gone_classes.rules(options),
-        *attention.rules(options),
-        *remote_code.rules(options, _engine.adapt_now),
-        *other_patches.rules(options, _engine.recheck),
-        *kernelized.rules(options),
-        *llms_from_scratch.rules(options),
-        *x_transformers.rules(options),
-    ]
-    for room in (*_ROOMS["names"], *_ROOMS["config"], *_ROOMS["load"]):
-        found += [rule for rule in room.rules(options) if rule.name in chosen]
-    return found
-
-
-def _shims(options: Options) -> tuple[Shim, ...]:
-    """The shims that the options leave; of those for configs and loading, the ones that were asked for."""
-    wanted = {"": True, "numbers": options.numbers == "written_for"}
-    wanted |= {name: getattr(options, name) for name in SWITCHES}
-    numbers = other_numbers.chosen(options)
-    return tuple(
-        shim
-        for argument, rooms in _ROOMS.items()
-        for room in rooms
-        for shim in (numbers if argument == "numbers" else room.SHIMS)
-        if wanted[argument] and (not argument or _is_selected(shim, options.selection))
-    )
-
-
-def _is_selected(shim: Shim, selection: Selection) -> bool:
-    return any(selection.selects(*target.split(":", 1)) for target in shim.targets)
+@lru_cache(maxsize=4)
+def _rules(options: Options) -> RuleSet:
+    return RuleSet(rooms.rules(options, _engine.adapt_now, _engine.recheck))
 
 
 def _report(problem: OnProblem, layer: Layer) -> None:
@@ -407,4 +338,12 @@ def _message(skip: Skip) -> str:
 #: What transformers is built on, and what these are: a third of all classes, and none knows of transformers.
 _STRANGERS = frozenset({*sys.stdlib_module_names, "mpmath", "networkx", "numpy", "sympy", "torch"})
 
-_engine = Engine(_STRANGERS)
+
+def _begin_anew(replacement: object) -> None:
+    """An adapter that was undone and is put in place again has counted nothing."""
+    info = getattr(replacement, "__rope_compat__", None)
+    if info is not None:
+        info.counts.clear()
+
+
+_engine = Engine(_STRANGERS, _begin_anew)

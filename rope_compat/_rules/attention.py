@@ -203,4 +203,4 @@ def _own_their_rotary_modules(own: _Classes) -> bool:
 
 def rules(options: Options) -> list[Rule]:
     """The rule for attention and decoder layers, which reads classes once for all shims; that of caches."""
-    return [ModuleRule(FORWARD, is_modeling, partial(_edits, options)), *caches.rules(options)]
+    return [ModuleRule(FORWARD, is_modeling, partial(_edits, options), lasting=True), *caches.rules(options)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,8 @@ def dead_hooks(
         hook = vars(cls).get(_HOOK)
         if is_foreign(hook) and not is_looked_up(module, _HOOK):
             served = any(_mask_of(each) == "padding" for each in replaced)
-            yield replace(in_vain(module, f"{name}.{_HOOK}", hook, REPLACED.name), surprising=not served)
+            dead = in_vain(module, f"{name}.{_HOOK}", hook, REPLACED.name)
+            yield dead._replace(surprising=not served)
 
 
 def _mask_of(replaced: Replaced) -> str:

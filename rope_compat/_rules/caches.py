@@ -56,4 +56,4 @@ def _edits(options: Options, module: ModuleType, resolve: Resolve) -> Iterable[E
 
 def rules(options: Options) -> list[Rule]:
     """The rule for the base class of caches."""
-    return [ModuleRule(USABLE_LENGTH, lambda name: name == _MODULE, partial(_edits, options))]
+    return [ModuleRule(USABLE_LENGTH, _MODULE, partial(_edits, options))]

@@ -121,7 +121,7 @@ def _on_the_base(shim: Shim, attributes: _Attributes, options: Options) -> Modul
                 target = f"{_BASE}:{_CLASS}.{attribute}"
                 yield Assign(target, base, attribute, make, shim.name, shim.name, detail)
 
-    return ModuleRule(shim, lambda name: name == _BASE, edits)
+    return ModuleRule(shim, _BASE, edits)
 
 
 def _files(base: type) -> Iterator[tuple[str, Callable[[], object], str]]:
@@ -182,6 +182,7 @@ def _constructors(options: Options) -> ModuleRule:
         CONSTRUCTORS,
         lambda name: name.startswith("transformers.models.") and ".configuration_" in name,
         edits,
+        lasting=True,
     )
 
 
@@ -202,7 +203,7 @@ def _name(options: Options) -> ModuleRule:
         if base is not None and options.selection.selects(_BASE, _NEW):
             yield Assign(NAME.targets[0], module, _NEW, giving(base), NAME.name, NAME.name, _CLASS)
 
-    return ModuleRule(NAME, lambda name: name == _BASE, edits)
+    return ModuleRule(NAME, _BASE, edits)
 
 
 def rules(options: Options) -> list[Rule]:

@@ -37,6 +37,11 @@ class FunctionRule:
         return FunctionRule(name, by_family, prefix, infix, options)
 
     @property
+    def lasting(self) -> bool:
+        """Modules of transformers are there for good, others only as long as a program wants them."""
+        return self.prefix.startswith("transformers.")
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """Top-level packages of the modules."""
         return (self.prefix.partition(".")[0],)

@@ -33,7 +33,7 @@ SHIMS = (GONE,)
 
 def rules(options: Options) -> list[Rule]:
     """The rule, for every modeling module."""
-    return [ModuleRule(GONE, is_modeling, partial(_edits, options))]
+    return [ModuleRule(GONE, is_modeling, partial(_edits, options), lasting=True)]
 
 
 def _edits(options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:

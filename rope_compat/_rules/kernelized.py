@@ -35,7 +35,7 @@ SHIMS = (HELD,)
 
 def rules(options: Options) -> list[Rule]:
     """The rule; it comes after the one that puts adapters in place."""
-    return [ModuleRule(HELD, is_modeling, partial(_edits, options))]
+    return [ModuleRule(HELD, is_modeling, partial(_edits, options), lasting=True)]
 
 
 def _edits(options: Options, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:

@@ -67,7 +67,7 @@ def _loader(options: Options, adapt: Callable[[ModuleType], None]) -> ModuleRule
         detail = "remote code is seen when loaded"
         yield Assign(target, module, attribute, make, rule, rule, detail, copies=True)
 
-    return ModuleRule(LOADER, lambda name: name == "transformers.dynamic_module_utils", edits)
+    return ModuleRule(LOADER, "transformers.dynamic_module_utils", edits)
 
 
 def is_wanted(selection: Selection, families: tuple[str, ...] = ()) -> bool:

@@ -147,7 +147,7 @@ def _packages(options: Options, answers: Answers) -> ModuleRule:
         detail = "names that are gone from packages"
         yield Assign(LAZY.targets[0], lazy, _GETATTR, make, _key(LAZY, options), LAZY.name, detail)
 
-    return ModuleRule(LAZY, lambda name: name == _IMPORTS, edits)
+    return ModuleRule(LAZY, _IMPORTS, edits)
 
 
 def _module(shim: Shim, source: str) -> ModuleRule:
@@ -165,7 +165,7 @@ def _module(shim: Shim, source: str) -> ModuleRule:
         yield SetItem(f"sys.modules:{name}", sys.modules, name, make, shim.name, shim.name, detail)
         yield Assign(name, package, attribute, make, shim.name, shim.name, detail)
 
-    return ModuleRule(shim, lambda module: module == _PACKAGE, edits)
+    return ModuleRule(shim, _PACKAGE, edits)
 
 
 def _is_gone(package: ModuleType, name: str) -> bool:

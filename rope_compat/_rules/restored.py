@@ -46,6 +46,16 @@ class RestoringRule:
         return self.shim.name
 
     @property
+    def lasting(self) -> bool:
+        """What a module lacks follows from the module."""
+        return True
+
+    @property
+    def modules(self) -> Iterable[str]:
+        """The modules that there are records of."""
+        return self.records
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """Top-level packages of the modules."""
         return ("transformers",)

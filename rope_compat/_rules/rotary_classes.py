@@ -44,7 +44,7 @@ SHIMS = (CLASSES,)
 
 def rules(options: Options) -> list[Rule]:
     """The rule, for every modeling module."""
-    return [ModuleRule(CLASSES, is_modeling, partial(_edits, options))]
+    return [ModuleRule(CLASSES, is_modeling, partial(_edits, options), lasting=True)]
 
 
 def _edits(options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:

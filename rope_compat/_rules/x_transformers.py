@@ -89,13 +89,9 @@ def release() -> str | None:
 def rules(options: Options) -> list[Rule]:
     """The rules for the one module that has both."""
     return [
-        ModuleRule(shim, _is_home, partial(edits, options), "x_transformers")
+        ModuleRule(shim, MODULE, partial(edits, options), "x_transformers")
         for shim, edits in ((FORWARD, _of_class), (BY_LENGTH, _of_length), (APPLY, _of_function))
     ]
-
-
-def _is_home(name: str) -> bool:
-    return name == MODULE
 
 
 def _of_class(options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
