@@ -13,10 +13,9 @@ from typing import Any
 from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace, own_classes
 from .._utils.disguise import native_of
-from . import caches
 from .attention_replaced import REPLACED, dead_hooks, replaced_classes, replacements
 from .options import Options
-from .rule import ModuleRule, is_modeling
+from .rule import ModuleRule, giving, is_modeling
 from .shim import Shim
 
 __all__ = ["SHIMS", "rules"]
@@ -78,7 +77,20 @@ TOWERS = Shim(
     helps="code that calls vision blocks or vision attention of Qwen-VL and GLM-V by itself",
 )
 
-SHIMS = (FORWARD, GIVEN, TOWERS, REPLACED, ATTRIBUTES, caches.USABLE_LENGTH)
+_CACHES, _CACHE, _USABLE = "transformers.cache_utils", "Cache", "get_usable_length"
+
+USABLE_LENGTH = Shim(
+    name="cache-usable-length",
+    kind="restore",
+    targets=(f"{_CACHES}:{_CACHE}.{_USABLE}",),
+    why="caches have no get_usable_length from 4.54.0 on, which attention of 4.36 to 4.42 counts its keys by",
+    since="4.54.0",
+    until=None,
+    upstream="src/transformers/cache_utils.py at 4.54.0",
+    helps="replacements of attention's forward, and custom code, written for 4.36 to 4.42",
+)
+
+SHIMS = (FORWARD, GIVEN, TOWERS, REPLACED, ATTRIBUTES, USABLE_LENGTH)
 
 
 _OF_TEXT = ("Attention", "Attention2", "Layer")
@@ -201,6 +213,19 @@ def _own_their_rotary_modules(own: _Classes) -> bool:
     return any(asks_its_own(cls) for _, cls in own if "Attention" in cls.__name__)
 
 
+def _of_caches(options: Options, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
+    from .._adapters.attention.masks import get_usable_length
+
+    cls = namespace(module).get(_CACHE)
+    is_free = isinstance(cls, type) and vars(cls).get(_USABLE) in (None, get_usable_length)
+    if is_free and options.selection.selects(_CACHES, f"{_CACHE}.{_USABLE}"):
+        shim, detail = USABLE_LENGTH.name, "as caches up to 4.53 had it"
+        yield Assign(USABLE_LENGTH.targets[0], cls, _USABLE, giving(get_usable_length), shim, shim, detail)
+
+
 def rules(options: Options) -> list[Rule]:
     """The rule for attention and decoder layers, which reads classes once for all shims; that of caches."""
-    return [ModuleRule(FORWARD, is_modeling, partial(_edits, options), lasting=True), *caches.rules(options)]
+    return [
+        ModuleRule(FORWARD, is_modeling, partial(_edits, options), lasting=True),
+        ModuleRule(USABLE_LENGTH, _CACHES, partial(_of_caches, options)),
+    ]

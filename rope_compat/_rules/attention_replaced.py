@@ -55,15 +55,11 @@ def replaced_classes(module: ModuleType, own: list[tuple[str, type[Any]]]) -> It
         if name != cls.__name__ or not name.endswith(("Attention", "Attention2")):
             continue
         function = native_of(vars(cls).get("forward"))
-        if not isinstance(function, FunctionType) or _is_librarys(function):
+        if not isinstance(function, FunctionType) or (function.__module__ or "").startswith("transformers."):
             continue
         # Towers with a grid of patches are called by blocks, in ways of their own.
         if "cu_seqlens" not in function.__code__.co_varnames:
             yield Replaced(name, cls, function)
-
-
-def _is_librarys(function: FunctionType) -> bool:
-    return (function.__module__ or "").startswith("transformers.")
 
 
 def replacements(options: Options, module: ModuleType, replaced: list[Replaced]) -> Iterable[Edit]:
@@ -117,27 +113,11 @@ def _mask_of(replaced: Replaced) -> str:
 
 def _maker(options: Options, target: str, each: Replaced, caller: Caller) -> Callable[[], object] | None:
     """What makes the adapter, None where the layers can call the function as it is."""
-    from .._adapters.attention.replacement import Unfit, fits_as_it_is, read_replacement
+    from .._adapters.attention.replacement import expectation
 
-    fits = fits_as_it_is(each.function, caller)
-    if fits and caller.is_new:
+    expects = expectation(each.function, each.cls, caller)
+    if expects is None:
         return None
-    try:
-        expects = read_replacement(each.function, each.cls)
-    except Unfit as reason:
-        # Attention of another kind, whose layers hand more: cross-attention, encoders.
-        if fits or (reason.unknown and reason.unknown <= caller.words):
-            return None
-        raise
-    if fits and (caller.values is None or not expects.is_older_than(caller)):
-        return None
-    if caller.values is None:
-        raise Unfit("the layers that call it do not say how many values they take")
-    if caller.is_new and not expects.is_new and expects.mask == "unclear":
-        raise Unfit(
-            "its code does not show which attention mask it expects: a floating one to add to scores "
-            "(softmax, scaled_dot_product_attention) or the padding mask of flash-attention, and not both"
-        )
 
     def make() -> object:
         from .._adapters.attention.replaced import adapt_replacement

@@ -64,8 +64,7 @@ def _is_attention(cls: type[Any]) -> bool:
 
 def _is_given(cls: Any) -> bool:
     """Whether attention's own ``forward`` takes ``position_embeddings``, by its code: there are hundreds."""
-    forward = getattr(cls, "forward", None)
-    native = getattr(getattr(forward, "__rope_compat__", None), "native", forward)
+    native = native_of(getattr(cls, "forward", None))
     code = getattr(inspect.unwrap(native) if callable(native) else None, "__code__", None)
     if not isinstance(code, CodeType):
         return False
@@ -77,8 +76,7 @@ def is_in_vain(owner: Any, value: Any) -> bool:
     cls = type(owner)
     if not cls.__module__.startswith("transformers.models.") or not is_foreign(type(value)):
         return False
-    forward = getattr(cls, "forward", None)
-    native = native_of(forward)
+    native = native_of(getattr(cls, "forward", None))
     if "forward" in vars(owner) or getattr(native, "__module__", "") != cls.__module__:
         # A forward of somebody else's may well ask for it.
         return False

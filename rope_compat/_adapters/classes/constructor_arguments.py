@@ -99,7 +99,7 @@ def legacy_config(given: LegacyArguments) -> Any:
     return config_of(given.dim, given.max_position_embeddings, given.rope_parameters)
 
 
-def config_of(dim: int, max_position_embeddings: int, rope_parameters: dict[str, Any]) -> Any:
+def config_of(dim: int, max_position_embeddings: int | None, rope_parameters: dict[str, Any]) -> Any:
     """A configuration with one head of `dim` channels that all turn.
 
     A real configuration object, so that whatever holds it can be copied, pickled and saved.

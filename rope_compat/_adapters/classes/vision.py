@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...errors import RopeConfigError
 from ..functions.base import AdapterInfo, count, refuse
+from .constructor_arguments import config_of
 from .shape import Shape
 
 __all__ = ["adapt_constructor", "adapt_forward"]
@@ -25,58 +26,42 @@ def adapt_constructor(native: Callable[..., None], shape: Shape, info: AdapterIn
     """The constructor that stands in the place of `native`."""
     takes_config = shape.constructor == "config"
 
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+    def of_dim_or_config(self: Any, *args: Any, **kwargs: Any) -> None:
         says_dim = "dim" in kwargs or (bool(args) and isinstance(args[0], int))
         if says_dim != takes_config:
             native(self, *args, **kwargs)
             return
         if says_dim:
-            dim, theta = _dim_and_theta(info, args, kwargs)
+            given = _given(info, args, kwargs, "dim", "theta")
+            dim, theta = int(given["dim"]), float(given.get("theta", 10000.0))
             info.count("dim")
             native(self, _config(type(self), dim, theta))
             self.dim, self.theta = dim, theta
             _check(self, dim, theta)
             return
-        config, device = _config_and_device(info, args, kwargs)
+        given = _given(info, args, kwargs, "config", "device")
+        config, device = given["config"], given.get("device")
         info.count("config")
         with torch.device(device) if device is not None else nullcontext():
             native(self, **_arguments(config))
         self.config = config
 
-    return __init__
+    return of_dim_or_config
 
 
-def _dim_and_theta(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, float]:
-    found = dict(zip(("dim", "theta"), args, strict=False)) | kwargs
-    if len(args) > 2 or not found.keys() <= {"dim", "theta"}:
-        raise refuse(info, args, kwargs, "a dim goes with theta and nothing else")
-    return int(found["dim"]), float(found.get("theta", 10000.0))
-
-
-def _config_and_device(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    found = dict(zip(("config", "device"), args, strict=False)) | kwargs
-    if len(args) > 2 or not found.keys() <= {"config", "device"} or found.get("config") is None:
-        raise refuse(info, args, kwargs, "it is neither a dim nor a config with a device")
-    return found["config"], found.get("device")
+def _given(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Two arguments by name, of which the first has to be there."""
+    found = dict(zip(names, args, strict=False)) | kwargs
+    if len(args) > 2 or not found.keys() <= set(names) or found.get(names[0]) is None:
+        raise refuse(info, args, kwargs, "a dim goes with theta, a config with a device, and nothing else")
+    return found
 
 
 def _config(cls: Any, dim: int, theta: float) -> Any:
     """A configuration for one head of ``2 dim`` channels."""
-    from transformers import PretrainedConfig
-
-    config = PretrainedConfig()
     rope_type = "axial" if hasattr(cls, "compute_axial_rope_parameters") else "default"
-    fields: dict[str, Any] = {
-        "hidden_size": 2 * dim,
-        "embed_dim": 2 * dim,
-        "num_heads": 1,
-        "num_attention_heads": 1,
-        "head_dim": 2 * dim,
-        "max_position_embeddings": None,
-        "rope_parameters": {"rope_type": rope_type, "rope_theta": theta},
-    }
-    for name, value in fields.items():
-        setattr(config, name, value)
+    config = config_of(2 * dim, None, {"rope_type": rope_type, "rope_theta": theta})
+    config.embed_dim, config.num_heads = 2 * dim, 1
     return config
 
 
