@@ -12,12 +12,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._api import Patch, adapt, patch, patched, plan, status, unpatch
 from ._version import __version__
 
 if TYPE_CHECKING:
     from . import functional, strict
     from ._adapters.loading.repair import repair
+    from ._api import Patch, adapt, patch, patched, plan, status, unpatch
     from ._environment import Environment, detect, require
     from ._identify.identify import Identity, identify
     from ._outcome import Item, Report
@@ -94,6 +94,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "_api": ("Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"),
     "configs": ("RopeSpec", "rope_specs"),
     "_identify.identify": ("Identity", "identify"),
     "_verify.verify": ("verify",),

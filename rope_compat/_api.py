@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property, lru_cache, partial, wraps
+from inspect import signature
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ._installed_release import plain_release
-from ._patching.edits import Entry, Rule, Skip
+from ._patching.asking import RuleSet
+from ._patching.edits import Entry, Skip
 from ._patching.engine import Engine
 from ._patching.hooks import ImportHook
 from ._patching.layer import Layer
-from ._rules import (
-    attention,
-    config_fields,
-    config_files,
-    gone_classes,
-    init_functions,
-    kernelized,
-    llms_from_scratch,
-    loading,
-    other_numbers,
-    other_patches,
-    remote_code,
-    rotary_classes,
-    transformers,
-    x_transformers,
-)
-from ._rules import (
-    removed_names as neighbours,
-)
-from ._rules.functions import Options, context_for
-from ._rules.selection import Selection
-from ._rules.shim import Shim
-from ._settings import OnProblem, is_off, read_numbers, read_on_problem, read_written_for
+from ._rules import rooms
+from ._rules.functions import context_for
+from ._rules.options import Options, read_options
+from ._rules.rooms import SHIMS
+from ._rules.selection import Selection, Targets
+from ._settings import OnProblem, is_off, read_written_for
 from .errors import (
     ArgumentError,
     DeadPatchWarning,
@@ -51,31 +36,10 @@ if TYPE_CHECKING:
     from ._plan import Plan
     from ._status import Status
 
-__all__ = ["Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"]
+__all__ = ["SHIMS", "Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"]
 
-#: Rooms of `targets` by the argument of `patch` that turns them off; those of "" are always there, those of
-#: "names" wherever `targets` leaves them.
-_ROOMS: dict[str, tuple[ModuleType, ...]] = {
-    "": (
-        transformers,
-        rotary_classes,
-        gone_classes,
-        attention,
-        remote_code,
-        other_patches,
-        kernelized,
-        llms_from_scratch,
-        x_transformers,
-    ),
-    "names": (neighbours,),
-    "config": (config_files, config_fields, init_functions),
-    "load": (loading,),
-    "numbers": (other_numbers,),
-}
-
-SHIMS: tuple[Shim, ...] = tuple(shim for rooms in _ROOMS.values() for room in rooms for shim in room.SHIMS)
-
-Targets = Sequence[str] | str | None
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 class Patch:
@@ -92,7 +56,7 @@ class Patch:
 
         if self._layer is None:
             return make_plan(self._options, (), ())
-        return make_plan(self._options, _shims(self._options), self._layer.edits)
+        return make_plan(self._options, rooms.shims(self._options), self._layer.edits)
 
     @property
     def active(self) -> bool:
@@ -120,6 +84,7 @@ def patch(
     targets: Targets = None,
     config: bool = True,
     load: bool = True,
+    names: bool = True,
     numbers: str = "installed",
     on_problem: str | None = None,
     strict: bool = False,
@@ -139,6 +104,8 @@ def patch(
         config: whether RoPE fields of configs are bridged (``rope_theta``, ``rope_scaling``,
             ``rope_parameters``), and ``ROPE_INIT_FUNCTIONS`` taken back to what it once was.
         load: whether buffers are put back that loading a model of custom code would lose.
+        names: whether names beside RoPE that transformers has taken away can be imported, or their absence is
+            explained (``LlamaFlashAttention2``, ``is_torch_fx_available``).
         numbers: ``"installed"``, or ``"written_for"`` for models of transformers to compute what that release
             computed where the installed one computes something else; models have to be made after `patch`.
         on_problem: ``"warn"``, ``"error"`` or ``"ignore"`` for what cannot be made compatible. Default:
@@ -154,18 +121,26 @@ def patch(
         IncompatibleVersionError: with ``on_problem="error"``, the installed versions cannot be made to work.
         PatchError: a step failed; everything that had been changed is back.
     """
-    problem, version, selection = (
-        read_on_problem(on_problem),
-        read_written_for(written_for),
-        Selection(targets),
+    given = read_options(
+        written_for=written_for,
+        targets=targets,
+        config=config,
+        load=load,
+        names=names,
+        numbers=numbers,
+        on_problem=on_problem,
+        strict=strict,
     )
-    whose = read_numbers(numbers, version)
+    return _apply(given)
+
+
+def _apply(given: Options) -> Patch:
+    problem = given.on_problem
     if is_off():
-        return Patch(Options(version, None, selection, config, load, problem, strict, whose), None)
-    options = Options(version, _installed(problem), selection, config, load, problem, strict, whose)
-    rules = _rules(options)
+        return Patch(given, None)
+    options = given._replace(release=_installed(problem))
     try:
-        layer = _engine.apply(rules, partial(_report, problem))
+        layer = _engine.apply(_rules(options), partial(_report, problem))
     except RopeCompatError:
         raise
     except Exception as error:
@@ -186,42 +161,44 @@ def unpatch() -> None:
         _engine.undo(layer)
 
 
-@contextmanager
-def patched(
-    *,
-    written_for: str | None = None,
-    targets: Targets = None,
-    config: bool = True,
-    load: bool = True,
-    numbers: str = "installed",
-    on_problem: str | None = None,
-    strict: bool = False,
-) -> Iterator[Patch]:
+def _takes_arguments_of(
+    model: Callable[_Arguments, object], *, but: str = ""
+) -> Callable[[Callable[..., _Result]], Callable[_Arguments, _Result]]:
+    """Have a function that takes ``**given`` show, and check, the keyword arguments of `model`."""
+    parameters = [each for name, each in signature(model).parameters.items() if name != but]
+    known = {each.name for each in parameters}
+
+    def decorate(function: Callable[..., _Result]) -> Callable[_Arguments, _Result]:
+        @wraps(function)
+        def checked(*args: _Arguments.args, **given: _Arguments.kwargs) -> _Result:
+            for name in given.keys() - known:
+                raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}")
+            return function(*args, **given)
+
+        shown = signature(function).replace(parameters=parameters)
+        checked.__signature__ = shown  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+@_takes_arguments_of(patch)
+def patched(**given: Any) -> AbstractContextManager[Patch]:
     """`patch` for the body of a ``with`` statement; undone on any exit. Arguments as for `patch`."""
-    applied = patch(
-        written_for=written_for,
-        targets=targets,
-        config=config,
-        load=load,
-        numbers=numbers,
-        on_problem=on_problem,
-        strict=strict,
-    )
+    return _applied(read_options(**given))
+
+
+@contextmanager
+def _applied(given: Options) -> Iterator[Patch]:
+    applied = _apply(given)
     try:
         yield applied
     finally:
         applied.undo()
 
 
-def plan(
-    *,
-    written_for: str | None = None,
-    targets: Targets = None,
-    config: bool = True,
-    load: bool = True,
-    numbers: str = "installed",
-    strict: bool = False,
-) -> Plan:
+@_takes_arguments_of(patch, but="on_problem")
+def plan(**given: Any) -> Plan:
     """What `patch` with these arguments would do here; changes nothing.
 
     Raises:
@@ -229,12 +206,10 @@ def plan(
     """
     from ._plan import make_plan
 
-    version, selection = read_written_for(written_for), Selection(targets)
-    whose = read_numbers(numbers, version)
-    options = Options(version, _installed("ignore"), selection, config, load, strict=strict, numbers=whose)
+    options = read_options(**given)._replace(release=_installed("ignore"), on_problem="warn")
     if is_off():
         return make_plan(options, (), ())
-    return make_plan(options, _shims(options), _engine.preview(_rules(options)))
+    return make_plan(options, rooms.shims(options), _engine.preview(_rules(options)))
 
 
 def status() -> Status:
@@ -332,42 +307,9 @@ def _look_closely(module: ModuleType, fresh: list[str]) -> None:
 _close_look = ImportHook(lambda name: name == "transformers", _look_closely)
 
 
-def _rules(options: Options) -> list[Rule]:
-    chosen = {shim.name for shim in _shims(options)}
-    found = [
-        # First, as the first edit of a place is the one that counts.
-        *(rule for rule in other_numbers.rules(options) if rule.name in chosen),
-        *transformers.rules(options),
-        *rotary_classes.rules(options),
-        *gone_classes.rules(options),
-        *attention.rules(options),
-        *remote_code.rules(options, _engine.adapt_now),
-        *other_patches.rules(options, _engine.recheck),
-        *kernelized.rules(options),
-        *llms_from_scratch.rules(options),
-        *x_transformers.rules(options),
-    ]
-    for room in (*_ROOMS["names"], *_ROOMS["config"], *_ROOMS["load"]):
-        found += [rule for rule in room.rules(options) if rule.name in chosen]
-    return found
-
-
-def _shims(options: Options) -> tuple[Shim, ...]:
-    """The shims that the options leave; of those for configs and loading, the ones that were asked for."""
-    wanted = {"": True, "names": True, "config": options.config, "load": options.load}
-    wanted["numbers"] = options.numbers == "written_for"
-    numbers = other_numbers.chosen(options)
-    return tuple(
-        shim
-        for argument, rooms in _ROOMS.items()
-        for room in rooms
-        for shim in (numbers if argument == "numbers" else room.SHIMS)
-        if wanted[argument] and (not argument or _is_selected(shim, options.selection))
-    )
-
-
-def _is_selected(shim: Shim, selection: Selection) -> bool:
-    return any(selection.selects(*target.split(":", 1)) for target in shim.targets)
+@lru_cache(maxsize=4)
+def _rules(options: Options) -> RuleSet:
+    return RuleSet(rooms.rules(options, _engine.adapt_now, _engine.recheck))
 
 
 def _report(problem: OnProblem, layer: Layer) -> None:
@@ -396,4 +338,12 @@ def _message(skip: Skip) -> str:
 #: What transformers is built on, and what these are: a third of all classes, and none knows of transformers.
 _STRANGERS = frozenset({*sys.stdlib_module_names, "mpmath", "networkx", "numpy", "sympy", "torch"})
 
-_engine = Engine(_STRANGERS)
+
+def _begin_anew(replacement: object) -> None:
+    """An adapter that was undone and is put in place again has counted nothing."""
+    info = getattr(replacement, "__rope_compat__", None)
+    if info is not None:
+        info.counts.clear()
+
+
+_engine = Engine(_STRANGERS, _begin_anew)

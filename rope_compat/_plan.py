@@ -11,7 +11,7 @@ from . import catalog
 from ._facts.function_names import NAMES
 from ._patching.edits import Edit, Skip
 from ._rules import remote_code, transformers, x_transformers
-from ._rules.functions import Options
+from ._rules.options import SWITCHES, Options
 from ._rules.restored import has_name
 from ._rules.shim import Shim
 
@@ -92,7 +92,7 @@ def make_plan(options: Options, shims: Sequence[Shim], edits: Sequence[Edit]) ->
     chosen = (
         ("written_for", str(options.written_for or "")),
         ("targets", repr(options.selection)),
-        *((name, "off") for name in ("config", "load") if not getattr(options, name)),
+        *((name, "off") for name in SWITCHES if not getattr(options, name)),
         *((("strict", "on"),) if options.strict else ()),
         *((("numbers", options.numbers),) if options.numbers != "installed" else ()),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from ._patching.layer import Layer
+from ._rules.rooms import changes_by_part
 from ._rules.shim import Shim
 
 __all__ = ["Adapted", "Status", "make_status"]
@@ -31,6 +32,7 @@ class Status:
 
     ``notes`` tells of restored names whose use has no effect on the installed release, ``loaded`` of the
     models that were loaded last: each with the buffers that the loader had lost and that were put back.
+    ``changes`` counts what is in another's place or was set, by the part of `patch` that it belongs to.
     """
 
     active: bool
@@ -39,10 +41,13 @@ class Status:
     skipped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     loaded: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    changes: tuple[tuple[str, int], ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """The status as JSON-ready data."""
-        return asdict(self)
+        document = asdict(self)
+        del document["changes"]
+        return document
 
     def __str__(self) -> str:
         from ._report.text import status_text
@@ -71,6 +76,7 @@ def make_status(layers: Sequence[Layer], replacements: Sequence[object], shims: 
         skipped=tuple(sorted(skipped.items())),
         notes=tuple(notes),
         loaded=_loaded(),
+        changes=changes_by_part(entry.rule for layer in layers for entry in layer.journal),
     )
 
 

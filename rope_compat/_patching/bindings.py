@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from types import ModuleType
 from weakref import ref
 
@@ -10,21 +10,24 @@ from .edits import MISSING, Assign, Entry, Replace, SetItem
 from .layer import Layer
 from .references import Moved, loaded_modules, move_in_class, move_references, namespace
 from .slots import AttributeSlot, ItemSlot, ObjectSlot
+from .snapshots import Snapshots
 
 __all__ = ["Bindings"]
 
 NewMoves = dict[int, tuple[object, object]]
+#: Kind, id of the owner, and attribute or key.
+_Place = tuple[type, int, Hashable]
 
 
 class Bindings:
     """The state of all layers together. Its owner serialises the calls."""
 
-    def __init__(self, strangers: frozenset[str] = frozenset()) -> None:
+    def __init__(self, strangers: frozenset[str], snapshots: Snapshots) -> None:
         self._strangers = strangers
+        self._snapshots = snapshots
         self._objects: dict[int, ObjectSlot] = {}
         self._replacements: dict[int, ObjectSlot] = {}
-        # By kind, id of the owner, and attribute or key.
-        self._places: dict[tuple[type, int, Hashable], AttributeSlot | ItemSlot] = {}
+        self._places: dict[_Place, AttributeSlot | ItemSlot] = {}
         # Modules and classes that were changed, by id: some may have left `sys.modules` before undoing.
         self._touched: dict[int, ref[object]] = {}
 
@@ -62,28 +65,52 @@ class Bindings:
 
     def assign(self, layer: Layer, edit: Assign | SetItem) -> None:
         """Set one attribute or one key, unless this layer has done it and it still holds."""
-        kind = AttributeSlot if isinstance(edit, Assign) else ItemSlot
-        place = edit.attribute if isinstance(edit, Assign) else edit.item
-        key = (kind, id(edit.owner), place)
+        if isinstance(edit, Assign):
+            key: _Place = (AttributeSlot, id(edit.owner), edit.attribute)
+        else:
+            key = (ItemSlot, id(edit.owner), edit.item)
         slot = self._places.get(key)
-        if slot is None or not slot.knows(slot.current()):
+        current = slot.current() if slot is not None else None
+        if slot is None or not slot.knows(current):
             # A reload, or the user, has put something else there since: that is what undoing goes back to.
-            made = AttributeSlot.of(edit) if isinstance(edit, Assign) else ItemSlot.of(edit)
+            made = AttributeSlot(edit) if isinstance(edit, Assign) else ItemSlot(edit)
             slot = self._places[key] = made
-        before = slot.current()
+            current = slot.original
         if not slot.holds(layer):
             slot.push(layer, edit.key, edit.make)
-        if before is not slot.top:
+        top = slot.top
+        if current is not top:
             slot.show()
-            layer.journal.append(Entry(edit.rule, edit.target, before, slot.top, edit.detail))
+            layer.journal.append(Entry(edit.rule, edit.target, current, top, edit.detail))
 
-    def move(self, moves: NewMoves, modules: Iterable[ModuleType]) -> list[Moved]:
-        """Move references that the modules and their classes hold."""
-        moved = []
-        for step in move_references(moves, modules, strangers=self._strangers):
+    def move(
+        self, moves: NewMoves, modules: Iterable[ModuleType], *, from_snapshots: bool = False
+    ) -> list[Moved]:
+        """Move references that the modules and their classes hold.
+
+        `from_snapshots`: where these were taken a moment ago, they tell which modules hold some.
+        """
+        moved: list[Moved] = []
+        if not moves:
+            return moved
+        for step in self._steps(moves, modules, from_snapshots):
             self._touch(step.owner)
             moved.append(step)
         return moved
+
+    def _steps(self, moves: NewMoves, modules: Iterable[ModuleType], from_snapshots: bool) -> Iterator[Moved]:
+        if not from_snapshots:
+            yield from move_references(moves, modules, strangers=self._strangers)
+            return
+        for module, places in self._snapshots.places(moves, modules):
+            if places is None:
+                yield from move_references(moves, [module], strangers=self._strangers)
+                continue
+            in_module, classes = places
+            if in_module:
+                yield from move_references(moves, [module], classes=False)
+            for cls in classes:
+                yield from move_in_class(cls, moves, set())
 
     def drop(self, layer: Layer) -> None:
         """Take everything back that only this layer wanted, wherever it is bound by now."""
@@ -105,15 +132,18 @@ class Bindings:
     def _drop_places(self, layer: Layer, moves: NewMoves) -> None:
         failed: Exception | None = None
         for key, slot in list(self._places.items()):
+            before = slot.top
+            dropped = slot.drop(layer)
+            if not dropped and slot.stack and slot.top is before:
+                continue
             # Where somebody has put something else there since, theirs stays.
-            is_ours = slot.holds(layer) and slot.current() is slot.top
-            for replacement in slot.drop(layer):
-                if slot.copies and slot.top is not MISSING:
-                    moves[id(replacement)] = (replacement, slot.top)
+            is_ours = slot.current() is before
+            if slot.copies and slot.top is not MISSING:
+                moves.update((id(replacement), (replacement, slot.top)) for replacement in dropped)
             if not slot.stack:
                 del self._places[key]
             try:
-                if is_ours:
+                if is_ours and before is not slot.top:
                     slot.show()
             except Exception as error:
                 # One owner that refuses must not keep the others from being restored.
@@ -131,7 +161,9 @@ class Bindings:
             elif isinstance(owner, type):
                 for _ in move_in_class(owner, moves, set()):
                     pass
-        for _ in move_references(moves, loaded_modules(), strangers=self._strangers):
+        # A module that holds what it held while nothing was patched holds nothing of ours.
+        changed = self._snapshots.changed(loaded_modules()) if moves else ()
+        for _ in move_references(moves, changed, strangers=self._strangers):
             pass
         if not self._objects and not self._places:
             self._touched.clear()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 __all__ = [
     "MISSING",
@@ -31,8 +30,7 @@ class _Missing:
 MISSING: Final = _Missing()
 
 
-@dataclass(frozen=True, slots=True)
-class Replace:
+class Replace(NamedTuple):
     """Bind a replacement wherever an object is bound.
 
     Attributes:
@@ -59,8 +57,7 @@ class Replace:
     notice: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Assign:
+class Assign(NamedTuple):
     """Set one attribute of one object, whether it exists or not.
 
     `copies`: undoing also takes back what others have copied from the attribute. Only for values that
@@ -78,8 +75,7 @@ class Assign:
     copies: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SetItem:
+class SetItem(NamedTuple):
     """Set one key of one dict, whether it is there or not, or one place of a list; it stays the same object.
 
     For tables that others hold and add to: every holder sees the entry, and undoing leaves the others' alone.
@@ -95,8 +91,7 @@ class SetItem:
     notice: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(NamedTuple):
     """A target that is left alone, and why. `surprising` ones are worth a warning.
 
     `in_vain`: somebody has put something there that nothing will use.
@@ -114,7 +109,16 @@ Resolve: TypeAlias = Callable[[object], object]
 
 
 class Rule(Protocol):
-    """Proposes edits for modules."""
+    """Proposes edits for modules.
+
+    Two further attributes are optional, and make it cheap to ask:
+
+    ``modules``: the names of the only modules that it matches, where these are known beforehand.
+
+    ``lasting``: True where all that it proposes for a module follows from the attributes of the modules that
+    the rules have to do with, and of the classes that these define; and where what `make` made can be put in
+    place again after it was undone. It is not asked again then while these hold what they held.
+    """
 
     @property
     def name(self) -> str:
@@ -145,8 +149,7 @@ class AbsenceRule(Protocol):
         """Return, and the import fails as it always did; or raise what it is to fail with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One thing that was done: a line of the journal."""
 
     rule: str

@@ -6,15 +6,17 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 
+from .asking import RuleSet
 from .bindings import Bindings, NewMoves
 from .collecting import paused_collector
 from .edits import AbsenceRule, Edit, Entry, Replace, Rule, Skip
 from .fingerprint import fingerprint
 from .hooks import ImportHook
-from .layer import ByPackage, Layer
+from .layer import Layer
 from .locking import ForkSafeLock
 from .progress import is_initializing, names_in_progress, wait_for
 from .references import loaded_modules, name_of
+from .snapshots import Snapshots
 
 __all__ = ["Engine"]
 
@@ -23,12 +25,17 @@ class Engine:
     """All that is replaced in this process. There is one; its lock serialises every change.
 
     `strangers`: top-level packages whose classes hold nothing of the libraries that are patched.
+    `renew`: told of a replacement that was undone and is about to be put in place again.
     """
 
-    def __init__(self, strangers: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, strangers: frozenset[str] = frozenset(), renew: Callable[[object], None] = lambda made: None
+    ) -> None:
         self._lock = ForkSafeLock()
         self._layers: tuple[Layer, ...] = ()
-        self._bindings = Bindings(strangers)
+        self._snapshots = Snapshots(strangers)
+        self._bindings = Bindings(strangers, self._snapshots)
+        self._renew = renew
         # Modules whose code was running when a layer came, with no hook to tell when it is done.
         self._unfinished: list[ModuleType] = []
         # By id of a module: what it held after it was processed last.
@@ -40,17 +47,21 @@ class Engine:
         """The active layers, oldest first."""
         return self._layers
 
-    def apply(self, rules: Sequence[Rule], report: Callable[[Layer], None] = lambda layer: None) -> Layer:
+    def apply(
+        self, rules: Sequence[Rule] | RuleSet, report: Callable[[Layer], None] = lambda layer: None
+    ) -> Layer:
         """Apply `rules` to the modules that are loaded and to those that will be.
 
-        `report` is called, outside the lock, whenever modules were imported and adapted later.
+        A `RuleSet` that is applied again remembers what its rules said. `report` is called, outside the lock,
+        whenever modules were imported and adapted later.
 
         Whatever happens, either all of it is done or none: an exception undoes the layer
         and is raised again.
         """
-        layer = Layer(tuple(rules), report)
+        layer = Layer(_as_set(rules), report)
         try:
             with self._lock:
+                is_first = not self._layers
                 self._layers += (layer,)
                 self._hook.install()
                 # In this order: an import that began before the hook came is seen in one of the two.
@@ -60,7 +71,8 @@ class Engine:
                 begun |= set(map(name_of, running))
                 finished = [m for m in modules if m not in running] if running else modules
                 with paused_collector():
-                    layer.edits = self._process(layer, finished)
+                    known = self._ask_again(layer.asked, finished) if is_first else None
+                    layer.edits = self._process(layer, finished, proposals=known)
             # Outside the lock: another thread that is being waited for may be waiting for the lock.
             for name in sorted(begun):
                 if layer.wants(name):
@@ -83,11 +95,11 @@ class Engine:
                 self._unfinished.clear()
             self._bindings.drop(layer)
 
-    def preview(self, rules: Sequence[Rule]) -> list[Edit]:
+    def preview(self, rules: Sequence[Rule] | RuleSet) -> list[Edit]:
         """What `apply` would do with the modules that are loaded; changes nothing."""
         with self._lock:
-            by_package = ByPackage(rules)
-            return [edit for module in loaded_modules() for edit in self._propose(module, by_package)]
+            asked, resolve = _as_set(rules), self._bindings.original_of
+            return [edit for module in loaded_modules() for edit in asked.propose(module, resolve)]
 
     def replacements(self) -> list[object]:
         """Every object that stands in another's place now."""
@@ -139,7 +151,7 @@ class Engine:
     def _on_absent(self, name: str) -> None:
         """Ask the rules that have to say something of modules that are not there; they may raise."""
         for layer in self._layers:
-            for rule in layer.rules:
+            for rule in layer.asked.rules:
                 if isinstance(rule, AbsenceRule) and rule.matches(name):
                     rule.absent(name)
 
@@ -166,31 +178,41 @@ class Engine:
         for layer in self._layers:
             layer.report(layer)
 
-    def _propose(self, module: ModuleType, rules: ByPackage) -> list[Edit]:
-        name = name_of(module)
-        return [
-            edit
-            for rule in rules.of(name)
-            if rule.matches(name)
-            for edit in rule.propose(module, self._bindings.original_of)
-        ]
+    def _ask_again(
+        self, asked: RuleSet, modules: Sequence[ModuleType]
+    ) -> list[tuple[ModuleType, list[Edit]]]:
+        """What is proposed for modules while nothing is patched; what has not changed is not asked again."""
+        resolve = self._bindings.original_of
+        if asked.packages is None:
+            self._snapshots.clear()
+            return [(module, asked.propose(module, resolve)) for module in modules]
+        return asked.propose_again(self._snapshots.take(modules, asked.packages), resolve, self._renew)
 
     def _process(
-        self, layer: Layer, modules: Sequence[ModuleType], reachable: Iterable[str] | None = None
+        self,
+        layer: Layer,
+        modules: Sequence[ModuleType],
+        reachable: Iterable[str] | None = None,
+        proposals: Iterable[tuple[ModuleType, list[Edit]]] | None = None,
     ) -> list[Edit]:
         """Apply the layer's rules to `modules`; move references held in these and in `reachable` ones.
 
-        Without `reachable`, references are moved wherever they are held.
+        Without `reachable`, references are moved wherever they are held. `proposals`: what the rules said a
+        moment ago, while nothing was patched.
         """
         moves: NewMoves = {}
         edits: list[Edit] = []
-        for module in modules:
-            for edit in self._propose(module, layer.asked):
+        is_first = proposals is not None
+        if proposals is None:
+            resolve = self._bindings.original_of
+            proposals = ((module, layer.asked.propose(module, resolve)) for module in modules)
+        for _, proposed in proposals:
+            for edit in proposed:
                 self._perform(layer, edit, moves)
-                edits.append(edit)
+            edits += proposed
         # A snapshot from before the edits would miss modules that another thread has imported meanwhile.
         holders = loaded_modules() if reachable is None else [*modules, *loaded_modules(reachable)]
-        for moved in self._bindings.move(moves, holders):
+        for moved in self._bindings.move(moves, holders, from_snapshots=is_first):
             layer.journal.append(Entry("reference", moved.place, moved.before, moved.after))
         return edits
 
@@ -203,3 +225,7 @@ class Engine:
         else:
             self._bindings.assign(layer, edit)
         layer.note_applied(edit)
+
+
+def _as_set(rules: Sequence[Rule] | RuleSet) -> RuleSet:
+    return rules if isinstance(rules, RuleSet) else RuleSet(rules)

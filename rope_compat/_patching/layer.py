@@ -2,46 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .edits import Assign, Edit, Entry, Replace, Rule, SetItem, Skip
+from .asking import RuleSet
+from .edits import Assign, Edit, Entry, Replace, SetItem, Skip
 
-__all__ = ["ByPackage", "Layer"]
-
-
-class ByPackage:
-    """Rules by the top-level package of a module: most loaded modules are nobody's business."""
-
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = rules
-        self._known: dict[str, list[Rule]] = {}
-        self._last: dict[str, Rule] = {}
-
-    def of(self, module_name: str) -> list[Rule]:
-        """The rules that may match a module of this name."""
-        package = module_name.partition(".")[0]
-        found = self._known.get(package)
-        if found is None:
-            found = [rule for rule in self._rules if rule.packages is None or package in rule.packages]
-            self._known[package] = found
-        return found
-
-    def any_matches(self, module_name: str) -> bool:
-        """Whether any rule matches; quick, as it is asked for every import of the process."""
-        rules = self.of(module_name)
-        if not rules:
-            return False
-        package = module_name.partition(".")[0]
-        # The rule that took the last name takes most: one has something to do with every module.
-        last = self._last.get(package)
-        if last is not None and last.matches(module_name):
-            return True
-        for rule in rules:
-            if rule.matches(module_name):
-                self._last[package] = rule
-                return True
-        return False
+__all__ = ["Layer"]
 
 
 @dataclass(eq=False, slots=True)
@@ -49,7 +16,7 @@ class Layer:
     """The state of one `patch()` call.
 
     Attributes:
-        rules: what it asks for, also of modules that are imported later.
+        asked: the rules, which are also asked about modules that are imported later.
         report: whom to tell when modules that were imported later have been adapted.
         journal: what was done, in order.
         skipped: targets that were left alone, by target.
@@ -58,10 +25,9 @@ class Layer:
         edits: what was decided about modules that were loaded when the layer came.
         surprises: skips that have not been reported yet.
         notices: warnings of edits that have not been reported yet.
-        asked: the rules, by the packages that they have to do with.
     """
 
-    rules: tuple[Rule, ...]
+    asked: RuleSet
     report: Callable[[Layer], None]
     journal: list[Entry] = field(default_factory=list)
     skipped: dict[str, Skip] = field(default_factory=dict)
@@ -70,14 +36,10 @@ class Layer:
     edits: list[Edit] = field(default_factory=list)
     surprises: list[Skip] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
-    asked: ByPackage = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.asked = ByPackage(self.rules)
 
     def wants(self, module_name: str) -> bool:
         """Whether any rule has to do with a module of this name."""
-        return self.asked.any_matches(module_name)
+        return bool(self.asked.of(module_name))
 
     def note_skip(self, skip: Skip) -> None:
         """Remember a target that is left alone."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, ValuesView
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
-
-from .edits import Replace
 
 __all__ = [
     "Moved",
     "Moves",
+    "class_holdings",
+    "classes_of",
     "closed_over",
     "loaded_modules",
     "move_in_class",
@@ -39,7 +39,7 @@ _HOLD_NOTHING = frozenset(
         bool, dict, float, frozenset, int, list, property, set, str, tuple, type(None),
         types.BuiltinFunctionType, types.ClassMethodDescriptorType, types.FunctionType,
         types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType, types.ModuleType,
-        types.WrapperDescriptorType, type(vars(Replace)["__dataclass_params__"]),
+        types.WrapperDescriptorType,
     }
 )  # fmt: skip
 
@@ -118,13 +118,42 @@ def move_references(
                     after = moves[id(value)][1]
                     attributes[name] = after
                     yield Moved(module, f"{name_of(module)}:{name}", value, after)
-        home = attributes.get("__name__")
-        if not classes or (isinstance(home, str) and home.partition(".")[0] in strangers):
+        if not classes or name_of(module).partition(".")[0] in strangers:
             continue
-        for value in values:
-            is_class = issubclass(type(value), type) and getattr(value, "__module__", None) == home
-            if is_class and _may_hold(list(vars(value).values()), wanted):
-                yield from move_in_class(value, moves, set())
+        for cls in classes_of(module, values):
+            if _may_hold(list(vars(cls).values()), wanted):
+                yield from move_in_class(cls, moves, set())
+
+
+def classes_of(module: ModuleType, values: Iterable[object]) -> list[type[Any]]:
+    """Those of a module's values that are classes which it defines."""
+    home = namespace(module).get("__name__")
+    classes: Iterable[Any] = (value for value in values if issubclass(type(value), type))
+    return [each for each in classes if getattr(each, "__module__", None) == home]
+
+
+def class_holdings(
+    classes: Iterable[type[Any]],
+) -> Iterator[tuple[type[Any], ValuesView[Any], list[object], list[object]]]:
+    """Classes, and the classes in them, with what they hold: live, by now, and what is in wrappers."""
+    waiting, seen = list(classes), set()
+    while waiting:
+        cls = waiting.pop()
+        seen.add(id(cls))
+        held = vars(cls).values()
+        values, wrapped = list(held), []
+        if not _HOLD_NOTHING.issuperset(map(type, values)):
+            for value in values:
+                kind = type(value)
+                if kind is staticmethod or kind is classmethod:
+                    wrapped.append(value.__func__)
+                elif (
+                    issubclass(kind, type)
+                    and id(value) not in seen
+                    and getattr(value, "__module__", None) == cls.__module__
+                ):
+                    waiting.append(value)
+        yield cls, held, values, wrapped
 
 
 def _may_hold(values: list[object], wanted: KeysView[int]) -> bool:

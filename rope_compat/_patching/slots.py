@@ -7,7 +7,6 @@ original once the last layer is gone.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
 from typing import Any
 
 from .edits import MISSING, Assign, SetItem
@@ -15,11 +14,13 @@ from .edits import MISSING, Assign, SetItem
 __all__ = ["AttributeSlot", "ItemSlot", "ObjectSlot"]
 
 
-@dataclass(slots=True)
 class _Slot:
-    original: object
-    #: (layer, key, replacement), oldest first.
-    stack: list[tuple[object, Hashable, object]] = field(default_factory=list)
+    __slots__ = ("original", "stack")
+
+    def __init__(self, original: object) -> None:
+        self.original = original
+        #: (layer, key, replacement), oldest first.
+        self.stack: list[tuple[object, Hashable, object]] = []
 
     @property
     def top(self) -> object:
@@ -30,35 +31,47 @@ class _Slot:
 
     def push(self, layer: object, key: Hashable, make: Callable[[], object]) -> object:
         """Add `layer`, with the replacement of an older layer of the same key, or a new one."""
-        shared = [replacement for _, known, replacement in self.stack if known == key]
+        shared = [made for _, known, made in self.stack if known == key] if self.stack else ()
         replacement = shared[0] if shared else make()
         self.stack.append((layer, key, replacement))
         return replacement
 
     def drop(self, layer: object) -> list[object]:
         """Remove `layer`; return the replacements that nothing wants any more."""
+        if len(self.stack) == 1:
+            # There is one `patch()` most of the time.
+            ((owner, _, only),) = self.stack
+            if owner is not layer:
+                return []
+            self.stack = []
+            return [only]
         dropped = [replacement for owner, _, replacement in self.stack if owner is layer]
         self.stack = [entry for entry in self.stack if entry[0] is not layer]
         kept = {id(replacement) for _, _, replacement in self.stack}
         return [replacement for replacement in dropped if id(replacement) not in kept]
 
 
-@dataclass(slots=True)
 class ObjectSlot(_Slot):
     """An object that is replaced wherever it is bound (or, `everywhere` false, only at its targets)."""
 
-    everywhere: bool = True
+    __slots__ = ("everywhere",)
+
+    def __init__(self, original: object, *, everywhere: bool) -> None:
+        super().__init__(original)
+        self.everywhere = everywhere
 
 
-@dataclass(slots=True)
 class _PlaceSlot(_Slot):
     """One place that can be set, whatever it holds; its original may be `MISSING`.
 
     The owner is held here, so that its id stays its own while the slot exists.
     """
 
-    owner: Any = None
-    copies: bool = False
+    __slots__ = ("copies", "owner")
+
+    def __init__(self, owner: Any, *, copies: bool = False) -> None:
+        self.owner, self.copies = owner, copies
+        super().__init__(self.current())
 
     def current(self) -> object:
         """What the place holds now, or `MISSING`."""
@@ -73,18 +86,14 @@ class _PlaceSlot(_Slot):
         raise NotImplementedError
 
 
-@dataclass(slots=True)
 class AttributeSlot(_PlaceSlot):
     """One attribute of one object."""
 
-    attribute: str = ""
+    __slots__ = ("attribute",)
 
-    @classmethod
-    def of(cls, edit: Assign) -> AttributeSlot:
-        """A slot whose original is what the attribute holds now."""
-        slot = cls(MISSING, owner=edit.owner, attribute=edit.attribute, copies=edit.copies)
-        slot.original = slot.current()
-        return slot
+    def __init__(self, edit: Assign) -> None:
+        self.attribute = edit.attribute
+        super().__init__(edit.owner, copies=edit.copies)
 
     def current(self) -> object:
         """What the attribute holds in the owner's own namespace."""
@@ -92,25 +101,21 @@ class AttributeSlot(_PlaceSlot):
 
     def show(self) -> None:
         """Make the attribute hold the slot's top."""
-        if self.top is MISSING:
-            if self.current() is not MISSING:
-                delattr(self.owner, self.attribute)
-        else:
-            setattr(self.owner, self.attribute, self.top)
+        top = self.top
+        if top is not MISSING:
+            setattr(self.owner, self.attribute, top)
+        elif self.current() is not MISSING:
+            delattr(self.owner, self.attribute)
 
 
-@dataclass(slots=True)
 class ItemSlot(_PlaceSlot):
     """One key of one dict, or one place of a list."""
 
-    item: Hashable = None
+    __slots__ = ("item",)
 
-    @classmethod
-    def of(cls, edit: SetItem) -> ItemSlot:
-        """A slot whose original is what the key holds now."""
-        slot = cls(MISSING, owner=edit.owner, item=edit.item)
-        slot.original = slot.current()
-        return slot
+    def __init__(self, edit: SetItem) -> None:
+        self.item = edit.item
+        super().__init__(edit.owner)
 
     def current(self) -> object:
         """What the dict or the list holds there."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rope_compat._plan import Plan, Step
 from rope_compat._report.examination import is_unexpected
 from rope_compat._report.page import Entry, Item, Page, Row, Section
+from rope_compat._rules.rooms import changes_by_part
 from rope_compat._rules.shim import Shim
 
 __all__ = ["page", "period", "unexpected"]
@@ -29,6 +30,7 @@ def page(plan: Plan) -> Page:
     return Page(
         headline,
         (
+            Section("Changes to what is loaded, by part:", tuple(_changes(plan))),
             *(Section(_title(shim), tuple(_entries(shim, plan))) for shim in busy),
             Section("Nothing to do here:", tuple(Item(_title(shim)) for shim in idle)),
         ),
@@ -45,6 +47,11 @@ def period(shim: Shim) -> str:
     """The releases on which a shim has something to do."""
     when = f"{shim.since} to {shim.until}" if shim.until else f"since {shim.since}"
     return when if shim.package == "transformers" else f"{shim.package} {when}"
+
+
+def _changes(plan: Plan) -> Iterator[Entry]:
+    for part, count in changes_by_part(step.shim for step in plan.steps if step.state == "now"):
+        yield Item(f"{part}: {count}")
 
 
 def _title(shim: Shim) -> str:

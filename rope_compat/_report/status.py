@@ -22,6 +22,7 @@ def page(status: Status) -> Page:
         f"rope_compat is on: {counted(len(status.adapted), 'target')} adapted by "
         f"{counted(status.patches, 'patch() call')}.",
         (
+            Section("Changes, by part:", tuple(Item(f"{part}: {n}") for part, n in status.changes)),
             Section("Calls in foreign forms:", tuple(called)),
             Section("Buffers put back after loading:", tuple(map(_loaded, status.loaded))),
             Section("Left alone:", tuple(Item(f"{target}: {why}", "warn") for target, why in status.skipped)),

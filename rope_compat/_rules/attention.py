@@ -12,10 +12,10 @@ from typing import Any
 
 from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace, own_classes
-from . import caches
+from .._utils.disguise import native_of
 from .attention_replaced import REPLACED, dead_hooks, replaced_classes, replacements
-from .functions import Options
-from .rule import ModuleRule, is_modeling
+from .options import Options
+from .rule import ModuleRule, giving, is_modeling
 from .shim import Shim
 
 __all__ = ["SHIMS", "rules"]
@@ -77,7 +77,20 @@ TOWERS = Shim(
     helps="code that calls vision blocks or vision attention of Qwen-VL and GLM-V by itself",
 )
 
-SHIMS = (FORWARD, GIVEN, TOWERS, REPLACED, ATTRIBUTES, caches.USABLE_LENGTH)
+_CACHES, _CACHE, _USABLE = "transformers.cache_utils", "Cache", "get_usable_length"
+
+USABLE_LENGTH = Shim(
+    name="cache-usable-length",
+    kind="restore",
+    targets=(f"{_CACHES}:{_CACHE}.{_USABLE}",),
+    why="caches have no get_usable_length from 4.54.0 on, which attention of 4.36 to 4.42 counts its keys by",
+    since="4.54.0",
+    until=None,
+    upstream="src/transformers/cache_utils.py at 4.54.0",
+    helps="replacements of attention's forward, and custom code, written for 4.36 to 4.42",
+)
+
+SHIMS = (FORWARD, GIVEN, TOWERS, REPLACED, ATTRIBUTES, USABLE_LENGTH)
 
 
 _OF_TEXT = ("Attention", "Attention2", "Layer")
@@ -93,14 +106,10 @@ def _classes(
     endings: tuple[str, ...] = _OF_TEXT,
 ) -> Iterator[_Found]:
     """Of the classes that the module defines, the function behind ``forward`` and its form."""
-    from .._adapters.functions.base import info_of
-
     for name, cls in own:
         if name != cls.__name__ or not name.endswith(endings):
             continue
-        held = vars(cls).get("forward")
-        info = info_of(held)
-        native = held if info is None else info.native
+        native = native_of(vars(cls).get("forward"))
         # Replacements of users' have a shim of their own.
         if isinstance(native, FunctionType) and native.__module__ == module.__name__:
             form = read(cls, native)
@@ -117,10 +126,10 @@ def _edits(options: Options, module: ModuleType, resolve: Resolve) -> Iterable[E
     if _own_their_rotary_modules(own):
         yield from _owners(options, module, own)
         return
-    from .._adapters.attention.form import read_form
-    from .._adapters.attention.gemma3 import read_by_type
+    from .._adapters.attention.contract import read_contract
+    from .._adapters.attention.forward import read_by_type
 
-    classes, by_type = (list(_classes(module, own, read)) for read in (read_form, read_by_type))
+    classes, by_type = (list(_classes(module, own, read)) for read in (read_contract, read_by_type))
     # Without one that rotates, position_embeddings are something else: object queries (DETR and its kin).
     if not replaced and not by_type and not any(form.kind == "attention" for _, _, _, form in classes):
         return
@@ -132,8 +141,7 @@ def _edits(options: Options, module: ModuleType, resolve: Resolve) -> Iterable[E
 def _forwards(
     options: Options, module: ModuleType, classes: list[_Found], by_type: list[_Found]
 ) -> Iterable[Edit]:
-    from .._adapters.attention.forward import adapt_forward
-    from .._adapters.attention.gemma3 import adapt_by_type
+    from .._adapters.attention.forward import adapt_by_type, adapt_forward
 
     detail = "takes calls without position_embeddings, and every name of the cache"
     for found, adapt in ((classes, adapt_forward), (by_type, adapt_by_type)):
@@ -149,13 +157,10 @@ def _owners(options: Options, module: ModuleType, own: _Classes) -> Iterable[Edi
 
 def _towers(options: Options, module: ModuleType, own: _Classes) -> Iterable[Edit]:
     from .._adapters.attention.vision import adapt_tower, read_tower
-    from .._adapters.functions.base import info_of
     from .._adapters.functions.generation import read_generation
     from .._adapters.functions.vision import pairs_halves
 
-    rotate: Any = namespace(module).get("apply_rotary_pos_emb_vision")
-    info = info_of(rotate)
-    native = rotate if info is None else info.native
+    native: Any = native_of(namespace(module).get("apply_rotary_pos_emb_vision"))
     if native is None or not pairs_halves(native):
         return
     generation = read_generation(native)
@@ -185,18 +190,18 @@ def _methods(
 
 
 def _attributes(options: Options, module: ModuleType, classes: list[tuple[str, type[Any]]]) -> Iterable[Edit]:
-    from .._adapters.attention.attributes import ATTRIBUTES as GETTERS
-    from .._adapters.attention.attributes import Restored
+    from .._adapters.attention.owner import ATTRIBUTES as GETTERS
+    from .._adapters.attention.owner import OldAttribute
 
     for name, cls in classes:
         for attribute, get in GETTERS.items():
             held = vars(cls).get(attribute)
-            if held is not None and not isinstance(held, Restored):
+            if held is not None and not isinstance(held, OldAttribute):
                 continue
             if not options.selection.selects(module.__name__, f"{name}.{attribute}"):
                 continue
             target = f"{module.__name__}:{name}.{attribute}"
-            make = partial(Restored, attribute, get)
+            make = partial(OldAttribute, attribute, get)
             detail = "as attention up to 4.47.1 had it"
             yield Assign(target, cls, attribute, make, ATTRIBUTES.name, ATTRIBUTES.name, detail)
 
@@ -208,6 +213,19 @@ def _own_their_rotary_modules(own: _Classes) -> bool:
     return any(asks_its_own(cls) for _, cls in own if "Attention" in cls.__name__)
 
 
+def _of_caches(options: Options, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
+    from .._adapters.attention.masks import get_usable_length
+
+    cls = namespace(module).get(_CACHE)
+    is_free = isinstance(cls, type) and vars(cls).get(_USABLE) in (None, get_usable_length)
+    if is_free and options.selection.selects(_CACHES, f"{_CACHE}.{_USABLE}"):
+        shim, detail = USABLE_LENGTH.name, "as caches up to 4.53 had it"
+        yield Assign(USABLE_LENGTH.targets[0], cls, _USABLE, giving(get_usable_length), shim, shim, detail)
+
+
 def rules(options: Options) -> list[Rule]:
     """The rule for attention and decoder layers, which reads classes once for all shims; that of caches."""
-    return [ModuleRule(FORWARD, is_modeling, partial(_edits, options)), *caches.rules(options)]
+    return [
+        ModuleRule(FORWARD, is_modeling, partial(_edits, options), lasting=True),
+        ModuleRule(USABLE_LENGTH, _CACHES, partial(_of_caches, options)),
+    ]

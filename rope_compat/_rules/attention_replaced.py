@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .._patching.edits import Assign, Edit, Skip
 from .._patching.references import namespace
+from .._utils.disguise import native_of
 from .dead_patches import in_vain, is_foreign, is_looked_up
-from .functions import Options
+from .options import Options
 from .shim import Shim
 
 if TYPE_CHECKING:
-    from .._adapters.attention.caller import Caller
+    from .._adapters.attention.contract import Caller
 
 __all__ = ["REPLACED", "adapt_by_hand", "dead_hooks", "replaced_classes", "replacements"]
 
@@ -48,30 +49,22 @@ class Replaced:
 
 def replaced_classes(module: ModuleType, own: list[tuple[str, type[Any]]]) -> Iterator[Replaced]:
     """The attention classes of a module with rotary embeddings whose ``forward`` is not transformers'."""
-    from .._adapters.functions.base import info_of
-
     if not any(name.endswith("RotaryEmbedding") for name in namespace(module)):
         return
     for name, cls in own:
         if name != cls.__name__ or not name.endswith(("Attention", "Attention2")):
             continue
-        held = vars(cls).get("forward")
-        info = info_of(held)
-        function = held if info is None else info.native
-        if not isinstance(function, FunctionType) or _is_librarys(function):
+        function = native_of(vars(cls).get("forward"))
+        if not isinstance(function, FunctionType) or (function.__module__ or "").startswith("transformers."):
             continue
         # Towers with a grid of patches are called by blocks, in ways of their own.
         if "cu_seqlens" not in function.__code__.co_varnames:
             yield Replaced(name, cls, function)
 
 
-def _is_librarys(function: FunctionType) -> bool:
-    return (function.__module__ or "").startswith("transformers.")
-
-
 def replacements(options: Options, module: ModuleType, replaced: list[Replaced]) -> Iterable[Edit]:
     """An edit for each replacement that the installed layers cannot call as it is."""
-    from .._adapters.attention.caller import read_caller
+    from .._adapters.attention.contract import read_caller
     from .._adapters.attention.replacement import Unfit
 
     for each in replaced:
@@ -105,7 +98,8 @@ def dead_hooks(
         hook = vars(cls).get(_HOOK)
         if is_foreign(hook) and not is_looked_up(module, _HOOK):
             served = any(_mask_of(each) == "padding" for each in replaced)
-            yield replace(in_vain(module, f"{name}.{_HOOK}", hook, REPLACED.name), surprising=not served)
+            dead = in_vain(module, f"{name}.{_HOOK}", hook, REPLACED.name)
+            yield dead._replace(surprising=not served)
 
 
 def _mask_of(replaced: Replaced) -> str:
@@ -119,27 +113,11 @@ def _mask_of(replaced: Replaced) -> str:
 
 def _maker(options: Options, target: str, each: Replaced, caller: Caller) -> Callable[[], object] | None:
     """What makes the adapter, None where the layers can call the function as it is."""
-    from .._adapters.attention.replacement import Unfit, fits_as_it_is, read_replacement
+    from .._adapters.attention.replacement import expectation
 
-    fits = fits_as_it_is(each.function, caller)
-    if fits and caller.is_new:
+    expects = expectation(each.function, each.cls, caller)
+    if expects is None:
         return None
-    try:
-        expects = read_replacement(each.function, each.cls)
-    except Unfit as reason:
-        # Attention of another kind, whose layers hand more: cross-attention, encoders.
-        if fits or (reason.unknown and reason.unknown <= caller.words):
-            return None
-        raise
-    if fits and (caller.values is None or not expects.is_older_than(caller)):
-        return None
-    if caller.values is None:
-        raise Unfit("the layers that call it do not say how many values they take")
-    if caller.is_new and not expects.is_new and expects.mask == "unclear":
-        raise Unfit(
-            "its code does not show which attention mask it expects: a floating one to add to scores "
-            "(softmax, scaled_dot_product_attention) or the padding mask of flash-attention, and not both"
-        )
 
     def make() -> object:
         from .._adapters.attention.replaced import adapt_replacement
@@ -159,7 +137,7 @@ def adapt_by_hand(function: Callable[..., Any], target: str, options: Options) -
     """
     from importlib import import_module
 
-    from .._adapters.attention.caller import read_caller
+    from .._adapters.attention.contract import read_caller
     from .._adapters.attention.replacement import Unfit
 
     module_name, _, path = target.partition(":")

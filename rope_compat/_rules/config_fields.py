@@ -12,7 +12,7 @@ from typing import Any
 
 from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, giving
 from .shim import Shim
 
@@ -66,11 +66,12 @@ SHIMS = (FIELDS, SPELLINGS)
 def rules(options: Options) -> list[Rule]:
     """The rules for the config bridge."""
     return [
-        ModuleRule(FIELDS, lambda name: name == _BASE, _base_edits),
+        ModuleRule(FIELDS, _BASE, _base_edits),
         ModuleRule(
             SPELLINGS,
             lambda name: name.startswith(_MODELS) and ".configuration_" in name,
             _spelling_edits,
+            lasting=True,
         ),
     ]
 

@@ -12,7 +12,7 @@ from types import FunctionType, ModuleType
 
 from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, giving
 from .shim import Shim
 
@@ -121,7 +121,7 @@ def _on_the_base(shim: Shim, attributes: _Attributes, options: Options) -> Modul
                 target = f"{_BASE}:{_CLASS}.{attribute}"
                 yield Assign(target, base, attribute, make, shim.name, shim.name, detail)
 
-    return ModuleRule(shim, lambda name: name == _BASE, edits)
+    return ModuleRule(shim, _BASE, edits)
 
 
 def _files(base: type) -> Iterator[tuple[str, Callable[[], object], str]]:
@@ -179,6 +179,7 @@ def _constructors(options: Options) -> ModuleRule:
         CONSTRUCTORS,
         lambda name: name.startswith("transformers.models.") and ".configuration_" in name,
         edits,
+        lasting=True,
     )
 
 
@@ -190,7 +191,7 @@ def _name(options: Options) -> ModuleRule:
         if base is not None and options.selection.selects(_BASE, _NEW):
             yield Assign(NAME.targets[0], module, _NEW, giving(base), NAME.name, NAME.name, _CLASS)
 
-    return ModuleRule(NAME, lambda name: name == _BASE, edits)
+    return ModuleRule(NAME, _BASE, edits)
 
 
 def rules(options: Options) -> list[Rule]:

@@ -13,6 +13,7 @@ from .. import catalog
 from .._facts.functions import FAMILIES
 from .._patching.edits import Resolve, Skip
 from .._patching.references import closed_over, namespace
+from .._utils.disguise import native_of
 
 __all__ = ["dead_attributes", "in_vain", "is_foreign", "is_looked_up"]
 
@@ -117,8 +118,7 @@ def _behind(function: Any) -> Iterator[CodeType]:
     found, waiting = set(), [function]
     while waiting:
         each = waiting.pop()
-        info = getattr(each, "__rope_compat__", None)
-        each = getattr(info, "native", each)
+        each = native_of(each)
         code = getattr(each, "__code__", None)
         if isinstance(each, property):
             waiting += [each.fget, each.fset]

@@ -11,28 +11,13 @@ from typing import TYPE_CHECKING, Any
 from .. import catalog
 from .._patching.edits import MISSING, Assign, Edit, Replace, Resolve, Skip
 from .._patching.references import namespace
-from .._settings import Numbers, OnProblem
-from .selection import Selection
+from .options import Options
 from .shim import Shim
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
-__all__ = ["FunctionRule", "Options", "context_for"]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the user said that adapters depend on, and what is installed."""
-
-    written_for: Version | None
-    release: str | None
-    selection: Selection
-    config: bool = True
-    load: bool = True
-    on_problem: OnProblem = "warn"
-    strict: bool = False
-    numbers: Numbers = "installed"
+__all__ = ["FunctionRule", "context_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +35,11 @@ class FunctionRule:
         """The rule for `shims` of one family each."""
         by_family = {shim.targets[0].partition(":")[2]: shim for shim in shims}
         return FunctionRule(name, by_family, prefix, infix, options)
+
+    @property
+    def lasting(self) -> bool:
+        """Modules of transformers are there for good, others only as long as a program wants them."""
+        return self.prefix.startswith("transformers.")
 
     @property
     def packages(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from .. import catalog
 from .._facts.classes import OTHERS, PREFIX, RENAMED, SCALED
 from .._patching.edits import MISSING, Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
 
@@ -33,7 +33,7 @@ SHIMS = (GONE,)
 
 def rules(options: Options) -> list[Rule]:
     """The rule, for every modeling module."""
-    return [ModuleRule(GONE, is_modeling, partial(_edits, options))]
+    return [ModuleRule(GONE, is_modeling, partial(_edits, options), lasting=True)]
 
 
 def _edits(options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:

@@ -17,7 +17,8 @@ from .._adapters.init_functions.init_weights import NativeTable, spare_custom_ro
 from .._facts.rope_types import BY_FUNCTION, OF_CLASS, ROPE_TYPES, TABLE, UPDATE_NAME, UTILS
 from .._patching.edits import Assign, Edit, Replace, Resolve, SetItem, Skip
 from .._patching.references import namespace
-from .functions import Options, context_for
+from .functions import context_for
+from .options import Options
 from .rule import giving
 from .shim import Shim
 

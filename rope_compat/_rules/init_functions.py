@@ -13,7 +13,7 @@ from typing import Any
 
 from .._facts.rope_types import MODELING, OF_CLASS, ROPE_TYPES, TABLE, UPDATE_NAME, UTILS
 from .._patching.edits import Edit, Resolve, Rule
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
 
@@ -166,7 +166,7 @@ SHIMS = (
 _Choose = Callable[[Any], Callable[..., Iterable[Edit]]]
 
 
-def _rule(shim: Shim, wants: Callable[[str], bool], choose: _Choose, options: Options) -> ModuleRule:
+def _rule(shim: Shim, wants: str | Callable[[str], bool], choose: _Choose, options: Options) -> ModuleRule:
     def edits(module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
         if "torch" not in sys.modules:
             # Configs import modeling_rope_utils from 5.0.0 on, also where there is no torch to compute with.
@@ -175,28 +175,20 @@ def _rule(shim: Shim, wants: Callable[[str], bool], choose: _Choose, options: Op
 
         return choose(init_edits)(shim, options, module, resolve)
 
-    return ModuleRule(shim, wants, edits)
-
-
-def _is_utils(module_name: str) -> bool:
-    return module_name == UTILS
-
-
-def _is_modeling_utils(module_name: str) -> bool:
-    return module_name == MODELING
+    return ModuleRule(shim, wants, edits, lasting=wants is is_modeling)
 
 
 def rules(options: Options) -> list[Rule]:
     """The rules for init functions."""
     return [
-        _rule(FUNCTIONS, _is_utils, lambda edits: edits.functions, options),
-        _rule(DEFAULT, _is_utils, lambda edits: edits.default, options),
-        _rule(NATIVE_TABLE, _is_modeling_utils, lambda edits: edits.native_table, options),
-        _rule(UPDATE, _is_utils, lambda edits: edits.update, options),
-        _rule(UPDATE_EARLY, _is_utils, lambda edits: edits.update_early, options),
-        _rule(PARAMETERS_EARLY, _is_utils, lambda edits: edits.parameters_early, options),
-        _rule(PROPORTIONAL_EARLY, _is_utils, lambda edits: edits.proportional_early, options),
-        _rule(VALIDATION, _is_utils, lambda edits: edits.validation, options),
+        _rule(FUNCTIONS, UTILS, lambda edits: edits.functions, options),
+        _rule(DEFAULT, UTILS, lambda edits: edits.default, options),
+        _rule(NATIVE_TABLE, MODELING, lambda edits: edits.native_table, options),
+        _rule(UPDATE, UTILS, lambda edits: edits.update, options),
+        _rule(UPDATE_EARLY, UTILS, lambda edits: edits.update_early, options),
+        _rule(PARAMETERS_EARLY, UTILS, lambda edits: edits.parameters_early, options),
+        _rule(PROPORTIONAL_EARLY, UTILS, lambda edits: edits.proportional_early, options),
+        _rule(VALIDATION, UTILS, lambda edits: edits.validation, options),
         _rule(OF_CLASSES_EARLY, is_modeling, lambda edits: edits.of_classes_early, options),
-        _rule(CUSTOM_ROTARY, _is_modeling_utils, lambda edits: edits.custom_rotary, options),
+        _rule(CUSTOM_ROTARY, MODELING, lambda edits: edits.custom_rotary, options),
     ]

@@ -8,7 +8,7 @@ from types import FunctionType, ModuleType
 
 from .._patching.edits import Edit, Resolve, Rule, SetItem
 from .._patching.references import closed_over, namespace, own_classes
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
 
@@ -35,7 +35,7 @@ SHIMS = (HELD,)
 
 def rules(options: Options) -> list[Rule]:
     """The rule; it comes after the one that puts adapters in place."""
-    return [ModuleRule(HELD, is_modeling, partial(_edits, options))]
+    return [ModuleRule(HELD, is_modeling, partial(_edits, options), lasting=True)]
 
 
 def _edits(options: Options, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:

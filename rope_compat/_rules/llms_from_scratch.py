@@ -7,32 +7,27 @@ a release does not have yet are named in the error of their import.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .._facts.function_names import LLMS_FROM_SCRATCH, LLMS_NAMES
 from .._patching.edits import MISSING, Assign, Edit, Replace, Resolve, Rule, Skip
 from .._patching.references import namespace
 from ..errors import RemovedModuleError
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule
 from .shim import Shim
 
-__all__ = ["MODULES", "SHIMS", "rules"]
+if TYPE_CHECKING:
+    from .._adapters.functions.base import Context
+
+__all__ = ["SHIMS", "rules"]
 
 _PACKAGE = "llms_from_scratch"
-_APPLY, _PARAMS = "apply_rope", "compute_rope_params"
-
-#: Modules with rotary functions, and the release that each came with.
-MODULES = {
-    f"{_PACKAGE}.llama3": "1.0.3",
-    f"{_PACKAGE}.qwen3": "1.0.8",
-    f"{_PACKAGE}.kv_cache.llama3": "1.0.10",
-    f"{_PACKAGE}.kv_cache.qwen3": "1.0.13",
-    f"{_PACKAGE}.kv_cache_batched.qwen3": "1.0.17",
-}
+_APPLY, _PARAMS = LLMS_NAMES
 
 _HELPS = "readers of the book, whose notebooks and exercises call the functions of many releases"
 
@@ -66,7 +61,7 @@ PARAMS = Shim(
 COMPUTE_ROPE = Shim(
     name="llms-compute-rope",
     kind="restore",
-    targets=(f"{_PACKAGE}.*:compute_rope",),
+    targets=(f"{_PACKAGE}.*:{LLMS_NAMES[_APPLY]}",),
     why="the book's notebooks call apply_rope by this name, the package never did",
     since="1.0.3",
     until=None,
@@ -78,7 +73,7 @@ COMPUTE_ROPE = Shim(
 PRECOMPUTE = Shim(
     name="llms-precompute-rope-params",
     kind="restore",
-    targets=(f"{_PACKAGE}.*:precompute_rope_params",),
+    targets=(f"{_PACKAGE}.*:{LLMS_NAMES[_PARAMS]}",),
     why="the book's notebooks call compute_rope_params by this name, the package never did",
     since="1.0.3",
     until=None,
@@ -89,8 +84,8 @@ PRECOMPUTE = Shim(
 
 SHIMS = (APPLY, PARAMS, COMPUTE_ROPE, PRECOMPUTE)
 
-#: Attribute that has to be there, shim of it, shim of the book's name for it.
-_PAIRS = ((_APPLY, APPLY, COMPUTE_ROPE), (_PARAMS, PARAMS, PRECOMPUTE))
+#: By the function that has to be there: the shim of it, and that of the book's name for it.
+_SHIMS = {_APPLY: (APPLY, COMPUTE_ROPE), _PARAMS: (PARAMS, PRECOMPUTE)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +96,7 @@ class _Rule(ModuleRule):
         """Raise the reason where an import statement fails; say nothing to those who only ask."""
         from .._adapters.removed_names.module_getattr import is_import_statement
 
-        since = MODULES.get(module_name)
+        since = LLMS_FROM_SCRATCH.get(module_name)
         if since is not None and is_import_statement():
             raise RemovedModuleError(
                 f"{_PACKAGE} {_release() or ''} has no module {module_name}: it came with {since}. Install "
@@ -126,53 +121,56 @@ def _is_wanted(module_name: str) -> bool:
 
 def _edits(options: Options, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
     attributes = namespace(module)
-    for name, adapting, restoring in _PAIRS:
+    for name, (adapting, restoring) in _SHIMS.items():
         function: Any = resolve(attributes.get(name, MISSING))
         if function is MISSING or not callable(function):
             continue
+        from .._adapters.functions.base import is_restored
+
+        read, adapt, restore = _builders(name)
+        generation = read(function)
         if options.selection.selects(module.__name__, name):
-            yield from _adapted(options, module, name, function, adapting)
-        book = restoring.targets[0].partition(":")[2]
+            yield from _adapted(options, module, name, function, generation, adapt, adapting)
+        book = LLMS_NAMES[name]
         present = attributes.get(book, MISSING)
-        if options.selection.selects(module.__name__, book) and (present is MISSING or _is_ours(present)):
-            yield from _restored(options, module, book, function, restoring)
+        is_free = present is MISSING or is_restored(present)
+        if generation is not None and is_free and options.selection.selects(module.__name__, book):
+            make = partial(restore, function, generation, _context(options, module, book))
+            target, key = f"{module.__name__}:{book}", (restoring.name, options.strict)
+            yield Assign(target, module, book, make, key, restoring.name, f"the book's name for {name}")
 
 
-def _adapted(options: Options, module: ModuleType, name: str, function: Any, shim: Shim) -> Iterable[Edit]:
+def _adapted(
+    options: Options,
+    module: ModuleType,
+    name: str,
+    function: Any,
+    generation: Any,
+    adapt: Callable[..., Any],
+    shim: Shim,
+) -> Iterable[Edit]:
     home = getattr(function, "__module__", None) or ""
     is_library = home == module.__name__
     if not is_library and namespace(sys.modules.get(home, sys)).get(name) is not None and _is_wanted(home):
         # Imported from a neighbour, whose own edit reaches it by identity.
         return
     target = f"{module.__name__}:{name}"
-    read, adapt, _ = _builders(name)
-    generation = read(function)
     if generation is None:
         yield Skip(target, shim.name, f"its signature is not one that {name} has had", surprising=is_library)
         return
-    from .._adapters.functions.base import Context
-
-    context = Context(target, _release(), is_library=is_library, library=_PACKAGE, strict=options.strict)
-    make = partial(adapt, function, generation, context)
+    make = partial(adapt, function, generation, _context(options, module, name, is_library=is_library))
     notice = _notice(target, function) if name == _APPLY and is_library else ""
-    detail = f"takes every form, in {_PACKAGE} {_release() or 'of an unknown release'}"
+    detail, key = f"takes every form, in {_PACKAGE} {_release() or 'of an unknown release'}", shim.name
     yield Replace(
-        target, module, name, function, make, _key(shim, options), is_library, shim.name, detail, notice
+        target, module, name, function, make, (key, options.strict), is_library, key, detail, notice
     )
 
 
-def _restored(options: Options, module: ModuleType, book: str, function: Any, shim: Shim) -> Iterable[Edit]:
-    name = _APPLY if shim is COMPUTE_ROPE else _PARAMS
-    read, _, restore = _builders(name)
-    generation = read(function)
-    if generation is None:
-        return
+def _context(options: Options, module: ModuleType, name: str, *, is_library: bool = True) -> Context:
     from .._adapters.functions.base import Context
 
-    target = f"{module.__name__}:{book}"
-    context = Context(target, _release(), library=_PACKAGE, strict=options.strict)
-    make = partial(restore, function, generation, context)
-    yield Assign(target, module, book, make, _key(shim, options), shim.name, f"the book's name for {name}")
+    target = f"{module.__name__}:{name}"
+    return Context(target, _release(), is_library=is_library, library=_PACKAGE, strict=options.strict)
 
 
 def _builders(name: str) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
@@ -196,16 +194,6 @@ def _notice(target: str, function: Any) -> str:
         f"{target} of {_PACKAGE} {_release()} begins at row {first} of the tables where no offset is given; "
         "in all other releases it begins at row 0, and so does compute_rope: pass offset=0"
     )
-
-
-def _is_ours(value: object) -> bool:
-    from .._adapters.functions.base import is_restored
-
-    return is_restored(value)
-
-
-def _key(shim: Shim, options: Options) -> Hashable:
-    return (shim.name, options.strict)
 
 
 def rules(options: Options) -> list[Rule]:

@@ -11,7 +11,7 @@ from .._patching.edits import MISSING, Assign, Edit, Replace, Resolve, Rule
 from .._patching.references import namespace
 from .._settings import OnProblem
 from .._utils.disguise import dressed
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule
 from .shim import Shim
 
@@ -104,7 +104,7 @@ def _methods(shim: Shim, wraps: tuple[_Wrap, ...], on_problem: OnProblem, needs:
             detail = "errors are named" if shim is NAMING else "what it loses is put back"
             yield Assign(target, owner, name, make, (shim.name, name, on_problem), shim.name, detail)
 
-    return ModuleRule(shim, lambda name: name == _MODELING, edits)
+    return ModuleRule(shim, _MODELING, edits)
 
 
 def _loader_of_accelerate() -> ModuleRule:
@@ -119,7 +119,7 @@ def _loader_of_accelerate() -> ModuleRule:
             detail = "buffers that it leaves on meta are filled"
             yield Replace(target, module, attribute, native, make, rule, True, rule, detail)
 
-    return ModuleRule(DISPATCH, lambda name: name == _ACCELERATE, edits, package="accelerate")
+    return ModuleRule(DISPATCH, _ACCELERATE, edits, package="accelerate")
 
 
 def rules(options: Options) -> list[Rule]:

@@ -17,7 +17,8 @@ from .._facts.regimes import DYNAMIC, LONGROPE, TABLED, YARN, as_version, is_bef
 from .._facts.rope_types import TABLE, UTILS
 from .._patching.edits import Assign, Edit, Replace, Resolve, Rule, SetItem, Skip
 from .._patching.references import namespace
-from .functions import Options, context_for
+from .functions import context_for
+from .options import Options
 from .rule import ModuleRule, giving, is_modeling
 from .shim import Shim
 
@@ -137,12 +138,12 @@ _QWEN_POSITIONS, _QWEN_MASKS = ("4.45.0", "4.47.0"), ("4.45.0", "4.54.0", "4.57.
 
 def rules(options: Options) -> list[Rule]:
     """The rules that give the numbers of `written_for`; none where they were not asked for."""
-    found: dict[str, tuple[Callable[[str], bool], Callable[..., Iterator[Edit]]]] = {
-        YARN_NUMBERS.name: (_is_utils, partial(_of_type, "yarn")),
-        LONGROPE_NUMBERS.name: (_is_utils, partial(_of_type, "longrope")),
+    found: dict[str, tuple[str | Callable[[str], bool], Callable[..., Iterator[Edit]]]] = {
+        YARN_NUMBERS.name: (UTILS, partial(_of_type, "yarn")),
+        LONGROPE_NUMBERS.name: (UTILS, partial(_of_type, "longrope")),
         LONGROPE_LENGTH.name: (is_modeling, _by_length),
         DYNAMIC_STATE.name: (is_modeling, _dynamic_state),
-        GPT_NEOX_FACTOR.name: (lambda name: name == _GPT_NEOX, _gpt_neox),
+        GPT_NEOX_FACTOR.name: (_GPT_NEOX, _gpt_neox),
         FP32_FREQUENCIES.name: (is_modeling, _in_fp32),
         REFUSED.name: (is_modeling, _refusals),
     }
@@ -180,10 +181,6 @@ def _differ(firsts: tuple[str, ...], options: Options) -> bool:
     """Whether both releases have numbers of a type, and others."""
     here, there = regime(firsts, options.release), regime(firsts, options.written_for)
     return here is not None and there is not None and here != there
-
-
-def _is_utils(module_name: str) -> bool:
-    return module_name == UTILS
 
 
 def _of_type(

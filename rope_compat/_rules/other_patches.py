@@ -11,9 +11,9 @@ from typing import Any
 from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
 from .._utils.disguise import dressed
-from .dead_patch_modules import registrations
+from .dead_patch_modules import assignments
 from .dead_patches import dead_attributes
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
 
@@ -43,8 +43,9 @@ Recheck = Callable[[list[ModuleType]], None]
 def rules(options: Options, recheck: Recheck) -> list[Rule]:
     """The rules: look again when a model is made; tell of what was put in place in vain."""
     return [
-        ModuleRule(PATCHES, lambda name: name == _MODELING, partial(_watch, options, recheck)),
-        ModuleRule(PATCHES, is_modeling, partial(_dead, options)),
+        ModuleRule(PATCHES, _MODELING, partial(_watch, recheck)),
+        ModuleRule(PATCHES, is_modeling, partial(_dead, options), lasting=True),
+        ModuleRule(PATCHES, is_modeling, partial(assignments, options, PATCHES.name), lasting=True),
     ]
 
 
@@ -54,8 +55,7 @@ def _dead(options: Options, module: ModuleType, resolve: Resolve) -> Iterable[Ed
             yield skip
 
 
-def _watch(options: Options, recheck: Recheck, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
-    yield from registrations(options, PATCHES.name)
+def _watch(recheck: Recheck, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
     owner = namespace(module).get("PreTrainedModel")
     if not isinstance(owner, type) or "__init__" not in vars(owner):
         return

@@ -11,7 +11,8 @@ from typing import Any
 from .._patching.edits import MISSING, Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
 from .._utils.disguise import dressed
-from .functions import FunctionRule, Options
+from .functions import FunctionRule
+from .options import Options
 from .rule import ModuleRule
 from .selection import Selection
 from .shim import Shim
@@ -66,7 +67,7 @@ def _loader(options: Options, adapt: Callable[[ModuleType], None]) -> ModuleRule
         detail = "remote code is seen when loaded"
         yield Assign(target, module, attribute, make, rule, rule, detail, copies=True)
 
-    return ModuleRule(LOADER, lambda name: name == "transformers.dynamic_module_utils", edits)
+    return ModuleRule(LOADER, "transformers.dynamic_module_utils", edits)
 
 
 def is_wanted(selection: Selection, families: tuple[str, ...] = ()) -> bool:

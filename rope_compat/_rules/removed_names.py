@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from .._patching.edits import Assign, Edit, Resolve, Rule, SetItem
 from .._patching.references import namespace
-from .functions import Options
+from .options import Options
 from .rule import ModuleRule
 from .shim import Shim
 
@@ -173,7 +173,7 @@ def _lazy_modules(options: Options, names: RemovedNames) -> ModuleRule:
         detail = "names that are gone from packages"
         yield Assign(LAZY.targets[0], lazy, _GETATTR, make, _key(LAZY, options), LAZY.name, detail)
 
-    return ModuleRule(LAZY, lambda name: name == _IMPORTS, edits)
+    return ModuleRule(LAZY, _IMPORTS, edits)
 
 
 def _whole_module(shim: Shim, source: str) -> ModuleRule:
@@ -194,7 +194,7 @@ def _whole_module(shim: Shim, source: str) -> ModuleRule:
         yield SetItem(f"sys.modules:{name}", sys.modules, name, make, shim.name, shim.name, detail)
         yield Assign(name, package, attribute, make, shim.name, shim.name, detail)
 
-    return ModuleRule(shim, lambda module: module == _PACKAGE, edits)
+    return ModuleRule(shim, _PACKAGE, edits)
 
 
 def rules(options: Options) -> list[Rule]:

@@ -13,7 +13,8 @@ from .._facts.functions import Restored, places
 from .._patching.edits import MISSING, Assign, Edit, Resolve
 from .._patching.references import namespace
 from .dead_patches import in_vain
-from .functions import Options, context_for
+from .functions import context_for
+from .options import Options
 from .shim import Shim
 
 if TYPE_CHECKING:
@@ -45,6 +46,16 @@ class RestoringRule:
         return self.shim.name
 
     @property
+    def lasting(self) -> bool:
+        """What a module lacks follows from the module."""
+        return True
+
+    @property
+    def modules(self) -> Iterable[str]:
+        """The modules that there are records of."""
+        return self.records
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """Top-level packages of the modules."""
         return ("transformers",)
@@ -55,6 +66,8 @@ class RestoringRule:
 
     def propose(self, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
         """An assignment for each name that is missing; a skip where a user has assigned it in vain."""
+        from .._adapters.functions.base import is_restored
+
         records: dict[str, list[Restored]] = {}
         for record in self.records[module.__name__]:
             records.setdefault(record.name, []).append(record)
@@ -63,7 +76,7 @@ class RestoringRule:
             if not self.options.selection.selects(module.__name__, name):
                 continue
             value = resolve(attributes.get(name, MISSING))
-            if value is MISSING or _is_ours(value):
+            if value is MISSING or is_restored(value):
                 yield self._edit(module, name, _meant(known, self.options))
             elif self._is_in_vain(module.__name__, name, value):
                 yield in_vain(module, name, value, self.shim.name, note=self.shim.note)
@@ -86,12 +99,6 @@ class RestoringRule:
         if release is None or getattr(value, "__module__", None) == module:
             return False
         return not has_name(module, name, release)
-
-
-def _is_ours(value: object) -> bool:
-    from .._adapters.functions.base import is_restored
-
-    return is_restored(value)
 
 
 def _make(operation: str, target: str, options: Options) -> object:

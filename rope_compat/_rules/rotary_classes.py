@@ -9,10 +9,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .. import catalog
+from .._facts import call_forms
 from .._facts.classes import RENAMED, is_rotary_name, not_adapted
 from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
-from .functions import Options
+from .._utils.disguise import native_of
+from .options import Options
 from .rule import ModuleRule, is_modeling
 from .shim import Shim
 
@@ -42,7 +44,7 @@ SHIMS = (CLASSES,)
 
 def rules(options: Options) -> list[Rule]:
     """The rule, for every modeling module."""
-    return [ModuleRule(CLASSES, is_modeling, partial(_edits, options))]
+    return [ModuleRule(CLASSES, is_modeling, partial(_edits, options), lasting=True)]
 
 
 def _edits(options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
@@ -114,26 +116,24 @@ def _of_class(target: _Target) -> Iterator[Edit]:
 def _text(target: _Target, shape: Shape) -> Iterator[Edit]:
     from .._adapters.classes import constructor as construct
     from .._adapters.classes import forward
-    from .._adapters.classes.shape import native_of
 
-    forms = (construct.LEGACY, construct.CONFIG)
+    forms = (call_forms.BY_DIM, call_forms.BY_CONFIG)
     if "__init__" in shape.own and shape.constructor is not None:
         native = native_of(vars(target.cls)["__init__"])
         info = target.info("__init__", native, forms)
         legacy = construct.LegacyNames(partial(_legacy_names, target), factor_scales=_factor_scales(target))
         make = partial(construct.adapt_constructor, native, target.cls, shape, info, legacy)
-        yield _method(target, "__init__", native, info, make)
+        yield _method(target, "__init__", info, make)
     if "forward" in shape.own:
         native = native_of(vars(target.cls)["forward"])
-        info = target.info("forward", native, (forward.ROWS, forward.TABLES, forward.LAYERS))
+        info = target.info("forward", native, (call_forms.ROWS, call_forms.TABLES, call_forms.ROWS_OF_LAYER))
         make = partial(forward.adapt_forward, native, shape, info, rank4=_rank4(target.options))
-        yield _method(target, "forward", native, info, make)
+        yield _method(target, "forward", info, make)
     yield from _attributes(target, shape)
 
 
 def _vision(target: _Target, shape: Shape) -> Iterator[Edit]:
     from .._adapters.classes import vision
-    from .._adapters.classes.shape import native_of
 
     if shape.forward == "vision_rows" and not _had_dim(target):
         return
@@ -141,26 +141,19 @@ def _vision(target: _Target, shape: Shape) -> Iterator[Edit]:
     for name, adapt in (("__init__", vision.adapt_constructor), ("forward", vision.adapt_forward)):
         if name in shape.own:
             native = native_of(vars(target.cls)[name])
-            info = target.info(name, native, vision.FORMS[name])
-            yield _method(target, name, native, info, partial(adapt, native, shape, info))
+            info = target.info(name, native, call_forms.OF_VISION_CLASS[name])
+            yield _method(target, name, info, partial(adapt, native, shape, info))
 
 
-def _method(
-    target: _Target, name: str, native: Any, info: AdapterInfo, make: Callable[[], Callable[..., Any]]
-) -> Assign:
-    from .._utils.disguise import dressed
-
-    def build() -> object:
-        adapter = dressed(make(), native)
-        adapter.__rope_compat__ = info  # type: ignore[attr-defined]
-        return adapter
+def _method(target: _Target, name: str, info: AdapterInfo, make: Callable[[], Callable[..., Any]]) -> Assign:
+    from .._adapters.functions.base import dress
 
     place = f"{target.module}:{target.name}.{name}"
     key: Hashable = (CLASSES.name, str(target.options.written_for))
     detail = f"native form {info.native_signature}"
     if not target.is_library:
         detail += f", {target.cls.__qualname__} of {target.cls.__module__} in its place"
-    return Assign(place, target.cls, name, build, key, CLASSES.name, detail)
+    return Assign(place, target.cls, name, lambda: dress(make(), info), key, CLASSES.name, detail)
 
 
 def _attributes(target: _Target, shape: Shape) -> Iterator[Edit]:

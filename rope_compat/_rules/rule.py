@@ -14,12 +14,16 @@ __all__ = ["ModuleRule", "giving", "is_modeling"]
 
 @dataclass(frozen=True, slots=True)
 class ModuleRule:
-    """Asks `edits` about each module of `package` whose name `wants` takes."""
+    """Asks `edits` about the module that `wants` names, or each of `package` whose name it takes.
+
+    `lasting`: see `Rule`.
+    """
 
     shim: Shim
-    wants: Callable[[str], bool]
+    wants: str | Callable[[str], bool]
     edits: Callable[[ModuleType, Resolve], Iterable[Edit]]
     package: str = "transformers"
+    lasting: bool = False
 
     @property
     def name(self) -> str:
@@ -33,7 +37,12 @@ class ModuleRule:
 
     def matches(self, module_name: str) -> bool:
         """Whether the rule has to do with a module of this name."""
-        return self.wants(module_name)
+        return module_name == self.wants if isinstance(self.wants, str) else self.wants(module_name)
+
+    @property
+    def modules(self) -> tuple[str, ...] | None:
+        """The only module, where it is a single one."""
+        return (self.wants,) if isinstance(self.wants, str) else None
 
     def propose(self, module: ModuleType, resolve: Resolve) -> Iterable[Edit]:
         """The edits for one module."""

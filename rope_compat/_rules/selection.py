@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import TypeAlias
 
 from .. import catalog
 from .._facts.function_names import ELSEWHERE, NAMES, RESTORED_TARGETS
 from .._facts.functions import FAMILIES
 from ..errors import ArgumentError
 
-__all__ = ["Selection"]
+__all__ = ["Selection", "Targets"]
+
+Targets: TypeAlias = "Sequence[str] | str | None"
 
 _PACKAGES = (
     "transformers",
@@ -23,13 +26,19 @@ _PACKAGES = (
 class Selection:
     """Narrows what is patched: names, ``module:name`` patterns, or packages; None selects everything."""
 
-    def __init__(self, targets: Sequence[str] | str | None) -> None:
+    def __init__(self, targets: Targets) -> None:
         self.patterns = None if targets is None else tuple([targets] if isinstance(targets, str) else targets)
         for pattern in self.patterns or ():
             self._check(pattern)
 
     def __repr__(self) -> str:
         return "everything" if self.patterns is None else ", ".join(self.patterns)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Selection) and self.patterns == other.patterns
+
+    def __hash__(self) -> int:
+        return hash(self.patterns)
 
     def selects(self, module: str, name: str) -> bool:
         """Whether ``module:name`` is asked for."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .._facts.functions import RESTORED, Restored, places
 from .._patching.edits import Rule
-from .functions import FunctionRule, Options
+from .functions import FunctionRule
+from .options import Options
 from .restored import RestoringRule
 from .shim import Shim
 

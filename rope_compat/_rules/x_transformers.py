@@ -7,16 +7,17 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .._facts.call_forms import X_TRANSFORMERS_APPLY, X_TRANSFORMERS_FORWARD, CallForm
 from .._patching.edits import MISSING, Assign, Edit, Replace, Resolve, Rule, Skip
 from .._patching.references import namespace
-from .functions import Options
-from .rule import ModuleRule
+from .._utils.disguise import native_of
+from .options import Options
+from .rule import ModuleRule, giving
 from .shim import Shim
 
 if TYPE_CHECKING:
     from .._adapters.functions.base import AdapterInfo
     from .._adapters.x_transformers.shape import ForwardShape
-    from .._facts.call_forms import CallForm
 
 __all__ = ["DISTRIBUTION", "MODULE", "SHIMS", "release", "rules"]
 
@@ -88,35 +89,31 @@ def release() -> str | None:
 def rules(options: Options) -> list[Rule]:
     """The rules for the one module that has both."""
     return [
-        ModuleRule(shim, _is_home, partial(edits, options), "x_transformers")
+        ModuleRule(shim, MODULE, partial(edits, options), "x_transformers")
         for shim, edits in ((FORWARD, _of_class), (BY_LENGTH, _of_length), (APPLY, _of_function))
     ]
-
-
-def _is_home(name: str) -> bool:
-    return name == MODULE
 
 
 def _of_class(options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
     cls = _own_class(options, module)
     if cls is None:
         return
-    from .._adapters.x_transformers.forms import FORWARD_FORMS
     from .._adapters.x_transformers.forward import adapt_forward
     from .._adapters.x_transformers.shape import FAULTS, UnknownShapeError
 
     place = f"{MODULE}:{_CLASS}.forward"
-    native = _native(vars(cls)["forward"])
+    native = native_of(vars(cls)["forward"])
     try:
         shape = _shape(module, native, resolve)
     except UnknownShapeError as reason:
         yield Skip(place, FORWARD.name, str(reason))
         return
-    info = _info(f"{_CLASS}.forward", native, shape.signature, FORWARD_FORMS)
     detail = f"native form {shape.signature}"
     if shape.fault is not None:
         detail += f"; mended: {FAULTS[shape.fault]}"
-    make = partial(_dressed, partial(adapt_forward, native, shape, info), native, info)
+    make = partial(
+        _made, place, native, shape.signature, X_TRANSFORMERS_FORWARD, partial(adapt_forward, native, shape)
+    )
     yield Assign(place, cls, "forward", make, FORWARD.name, FORWARD.name, detail)
 
 
@@ -129,8 +126,8 @@ def _of_length(options: Options, module: ModuleType, resolve: Resolve) -> Iterat
     if getattr(cls, _BY_LENGTH, forward_from_seq_len) is not forward_from_seq_len:
         return
     place = f"{MODULE}:{_CLASS}.{_BY_LENGTH}"
-    detail = "restored: forward of all positions below a length"
-    yield Assign(place, cls, _BY_LENGTH, lambda: forward_from_seq_len, BY_LENGTH.name, BY_LENGTH.name, detail)
+    detail, name = "restored: forward of all positions below a length", BY_LENGTH.name
+    yield Assign(place, cls, _BY_LENGTH, giving(forward_from_seq_len), name, name, detail)
 
 
 def _of_function(options: Options, module: ModuleType, resolve: Resolve) -> Iterator[Edit]:
@@ -140,7 +137,6 @@ def _of_function(options: Options, module: ModuleType, resolve: Resolve) -> Iter
     if original is MISSING or not isinstance(cls, type) or not options.selection.selects(MODULE, _FUNCTION):
         return
     from .._adapters.x_transformers.apply import adapt_apply
-    from .._adapters.x_transformers.forms import APPLY_FORMS
     from .._adapters.x_transformers.shape import UnknownShapeError, read_apply
 
     place = f"{MODULE}:{_FUNCTION}"
@@ -148,13 +144,13 @@ def _of_function(options: Options, module: ModuleType, resolve: Resolve) -> Iter
         yield Skip(place, APPLY.name, "somebody else's function stands there", surprising=False)
         return
     try:
-        shape = read_apply(original, _shape(module, _native(vars(cls)["forward"]), resolve))
+        shape = read_apply(original, _shape(module, native_of(vars(cls)["forward"]), resolve))
     except UnknownShapeError as reason:
         yield Skip(place, APPLY.name, str(reason))
         return
     rotate_half: Any = resolve(attributes["rotate_half"])
-    info = _info(_FUNCTION, original, shape.signature, APPLY_FORMS)
-    make = partial(_dressed, partial(adapt_apply, original, rotate_half, shape, info), original, info)
+    adapt = partial(adapt_apply, original, rotate_half, shape)
+    make = partial(_made, place, original, shape.signature, X_TRANSFORMERS_APPLY, adapt)
     key: Hashable = APPLY.name
     detail = f"native form {shape.signature}, freqs of rank {shape.rank}"
     yield Replace(place, module, _FUNCTION, original, make, key, True, APPLY.name, detail)
@@ -167,27 +163,20 @@ def _own_class(options: Options, module: ModuleType) -> type | None:
     return cls if options.selection.selects(MODULE, _CLASS) else None
 
 
-def _native(method: Any) -> Any:
-    info = getattr(method, "__rope_compat__", None)
-    return method if info is None else info.native
-
-
 def _shape(module: ModuleType, forward: Any, resolve: Resolve) -> ForwardShape:
     from .._adapters.x_transformers.shape import read_forward
 
     return read_forward(forward, resolve(namespace(module).get("rotate_half", MISSING)))
 
 
-def _info(name: str, native: Any, signature: str, forms: tuple[CallForm, ...]) -> AdapterInfo:
-    from .._adapters.functions.base import AdapterInfo, Context
+def _made(
+    place: str,
+    native: Any,
+    signature: str,
+    forms: tuple[CallForm, ...],
+    adapt: Callable[[AdapterInfo], Callable[..., Any]],
+) -> object:
+    from .._adapters.functions.base import AdapterInfo, Context, dress
 
-    context = Context(f"{MODULE}:{name}", release(), library=DISTRIBUTION)
-    return AdapterInfo(context, native, signature, forms)
-
-
-def _dressed(make: Callable[[], Callable[..., Any]], native: Any, info: AdapterInfo) -> object:
-    from .._utils.disguise import dressed
-
-    adapter = dressed(make(), native)
-    adapter.__rope_compat__ = info  # type: ignore[attr-defined]
-    return adapter
+    info = AdapterInfo(Context(place, release(), library=DISTRIBUTION), native, signature, forms)
+    return dress(adapt(info), info)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["dressed"]
+__all__ = ["dressed", "native_of"]
 
 
 def dressed(
@@ -26,9 +26,17 @@ def dressed(
         mark: an attribute by which rope_compat knows its own again, and its value.
         signature: that of `original`, where it is known: reading one takes 30 microseconds.
     """
-    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
-        setattr(function, name, getattr(original, name, None))
+    for name in ("__name__", "__qualname__", "__module__"):
+        # A callable object need not have them: what `function` is called then stays.
+        setattr(function, name, getattr(original, name, None) or getattr(function, name))
+    function.__doc__ = getattr(original, "__doc__", None)
     function.__signature__ = signature or inspect.signature(original)  # type: ignore[attr-defined]
     if mark is not None:
         setattr(function, *mark)
     return function
+
+
+def native_of(function: Any) -> Any:
+    """The function or method behind an adapter; any other object itself."""
+    info = getattr(function, "__rope_compat__", None)
+    return function if info is None else info.native

@@ -16,7 +16,7 @@ from typing import Any
 
 from rope_compat.catalog.model import Caller, Generation, NameSpan, Target
 from rope_compat.catalog.storage.container import CatalogError, Container, unpack
-from rope_compat.catalog.storage.layout import KINDS, NAME_KINDS, NO_DETAIL, line_of, tables_of
+from rope_compat.catalog.storage.layout import KINDS, NAME_KINDS, NO_DETAIL, lines_of, tables_of
 
 __all__ = ["DATA_FILE", "VARIABLE", "Catalog", "catalog", "data_path", "open_catalog"]
 
@@ -96,9 +96,14 @@ class Catalog:
     def _tables(self) -> Any:
         return tables_of(self._section)
 
+    @functools.cached_property
+    def _lines(self) -> dict[str, bytes]:
+        return lines_of(self._section)
+
     def _entry(self, module: str) -> dict[str, list[Any]]:
         if module not in self._entries:
-            self._entries[module] = line_of(self._section, module) or {}
+            line = self._lines.get(module)
+            self._entries[module] = json.loads(line) if line is not None else {}
         return self._entries[module]
 
     def _all_entries(self) -> dict[str, dict[str, list[Any]]]:

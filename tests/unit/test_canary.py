@@ -18,7 +18,8 @@ from rope_compat._api import SHIMS
 from rope_compat._facts import call_forms as forms
 from rope_compat._facts.function_names import NAMES
 from rope_compat._installed_release import WITH_WARNINGS
-from rope_compat._plan import Options, make_plan
+from rope_compat._plan import make_plan
+from rope_compat._rules.options import Options
 from rope_compat._rules.selection import Selection
 from rope_compat._rules.shim import Shim
 from rope_compat._rules.transformers import FUNCTIONS_RESTORED

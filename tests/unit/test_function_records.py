@@ -15,7 +15,7 @@ from rope_compat._adapters.functions.restoring import OPERATIONS
 from rope_compat._facts.function_names import NAMES, RESTORED_TARGETS
 from rope_compat._facts.functions import FAMILIES, LEFT_ALONE, RESTORED, places
 from rope_compat._plan import make_plan
-from rope_compat._rules.functions import Options
+from rope_compat._rules.options import Options
 from rope_compat._rules.restored import has_name
 from rope_compat._rules.selection import Selection
 from rope_compat._rules.transformers import ADAPTED, FLASHATT_RESTORED, FUNCTIONS_RESTORED, SHIMS

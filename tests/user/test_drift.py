@@ -16,7 +16,7 @@ from torch import Tensor
 
 import rope_compat
 from rope_compat._rules import other_numbers
-from rope_compat._rules.functions import Options
+from rope_compat._rules.options import Options
 from rope_compat._rules.selection import Selection
 from rope_compat.errors import IncompatibleVersionError, SkippedTargetWarning
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from ...errors import CallFormError
 from ..functions.base import is_compiling
 
-__all__ = ["MaskMaker", "Span", "rows_of", "span_of"]
+__all__ = ["MaskMaker", "Span", "get_usable_length", "rows_of", "span_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,21 @@ def span_of(hidden: Tensor, cache: Any, layer: int) -> Span:
 def _asks_for_positions(get_mask_sizes: Callable[..., Any]) -> bool:
     """To 5.x: by cache positions; later by the number of queries."""
     return "cache_position" in inspect.signature(get_mask_sizes).parameters
+
+
+def get_usable_length(self: Any, new_seq_length: int, layer_idx: int | None = 0) -> int:
+    """How many of the keys in the cache stay when `new_seq_length` are added: a method of caches to 4.53."""
+    layer = layer_idx or 0
+    previous = int(self.get_seq_length(layer))
+    # A dynamic cache makes a layer when its first keys come, and cannot be asked before (to 4.55).
+    layers = getattr(self, "layers", None)
+    if layers is not None and layer >= len(layers):
+        return previous
+    # get_max_cache_shape to 5.19, get_max_length from 5.18.0; -1 where there is no limit.
+    ask = getattr(self, "get_max_length", None) or self.get_max_cache_shape
+    most = ask(layer)
+    is_full = most is not None and 0 < most < previous + new_seq_length
+    return int(most) - new_seq_length if is_full else previous
 
 
 class MaskMaker:

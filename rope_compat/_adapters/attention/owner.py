@@ -10,18 +10,28 @@ from __future__ import annotations
 import gc
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..._facts.config_fields import LOCAL_MODULES
+from ...configs.spec import RopeSpec
 from ...errors import CallFormError
 from ..functions.base import is_compiling
-from .form import CHILDREN
+from .contract import CHILDREN, cache_in
 
-__all__ = ["attention_of", "layer_type_of", "rotary_of"]
+__all__ = [
+    "ATTRIBUTES",
+    "OldAttribute",
+    "attention_of",
+    "embeddings_for",
+    "layer_type_of",
+    "positions_for",
+    "rotary_of",
+]
 
 _ENDING = "RotaryEmbedding"
 
@@ -165,3 +175,98 @@ def _takes_config(value: object, home: str) -> bool:
         and value.__module__ == home
         and "config" in inspect.signature(value).parameters
     )
+
+
+def embeddings_for(module: nn.Module, given: Mapping[str, Any]) -> Any | None:
+    """What the model would hand down for this call, or None where there is no rotary module to ask."""
+    attention = attention_of(module)
+    rotary = rotary_of(attention)
+    if rotary is None:
+        return None
+    parameters = inspect.signature(type(rotary).forward).parameters
+    hidden: Tensor = given["hidden_states"]
+    positions = positions_for(attention, given)
+    if "position_ids" not in parameters:
+        return _rows_of_tables(rotary, hidden, positions) if "seq_len" in parameters else None
+    if positions.ndim == 2 and _has_sections(attention):
+        positions = positions[None].expand(3, -1, -1)
+    if "layer_type" in parameters:
+        return rotary(hidden, position_ids=positions, layer_type=layer_type_of(attention))
+    return rotary(hidden, position_ids=positions)
+
+
+def _rows_of_tables(rotary: nn.Module, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """``[B, S, D]`` from a module that gives tables, ``[S, D]`` or ``[1, 1, S, D]`` (some to 4.44.2)."""
+    cos, sin = rotary(hidden, seq_len=int(positions.max()) + 1)
+    return cos.flatten(0, -2)[positions], sin.flatten(0, -2)[positions]
+
+
+def positions_for(attention: nn.Module, given: Mapping[str, Any]) -> Tensor:
+    """``position_ids``, else ``cache_position``, else what follows the tokens of the KV cache."""
+    hidden: Tensor = given["hidden_states"]
+    positions: Tensor | None = given.get("position_ids")
+    if positions is not None:
+        return positions if positions.ndim > 1 else positions[None]
+    if given.get("cache_position") is not None:
+        at: Tensor = given["cache_position"]
+        return at[None] if at.ndim == 1 else at
+    cache = cache_in(given)
+    past = 0 if cache is None else int(cache.get_seq_length(vars(attention).get("layer_idx") or 0))
+    return torch.arange(past, past + hidden.shape[1], device=hidden.device)[None]
+
+
+def _has_sections(attention: nn.Module) -> bool:
+    """Whether positions have three axes: time, height and width."""
+    config = vars(attention).get("config")
+    # The stored fields: what stands for one that is not there raises, which no compiler follows.
+    stored = vars(config) if config is not None else {}
+    return any("mrope_section" in (stored.get(name) or {}) for name in ("rope_parameters", "rope_scaling"))
+
+
+class OldAttribute:
+    """An attribute of up to 4.47.1, read on instances that have none; not there when the class is asked.
+
+    It has no `__set__`: what an instance stores comes first, so that subclasses may assign the name.
+    """
+
+    def __init__(self, name: str, get: Callable[[Any], Any]) -> None:
+        self.name, self._get = name, get
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        if instance is None:
+            raise AttributeError(f"type object {owner.__name__!r} has no attribute {self.name!r}")  # type: ignore[union-attr]
+        for store in ("_modules", "_parameters", "_buffers"):
+            held = vars(instance).get(store)
+            if held is not None and self.name in held:
+                return held[self.name]
+        value = self._get(instance)
+        if value is None:
+            raise AttributeError(f"{type(instance).__name__!r} object has no attribute {self.name!r}")
+        return value
+
+
+def _of_config(name: str) -> Callable[[Any], Any]:
+    return lambda attention: getattr(vars(attention).get("config"), name, None)
+
+
+def _key_value_heads(attention: Any) -> Any:
+    found = _of_config("num_key_value_heads")(attention)
+    return _of_config("num_attention_heads")(attention) if found is None else found
+
+
+def _theta(attention: Any) -> Any:
+    config = vars(attention).get("config")
+    if config is None:
+        return None
+    spec = RopeSpec.of(config)
+    return spec.for_layer(layer_type_of(attention)).theta if spec.layers else spec.theta
+
+
+ATTRIBUTES: dict[str, Callable[[Any], Any]] = {
+    "rotary_emb": rotary_of,
+    "num_heads": _of_config("num_attention_heads"),
+    "num_key_value_heads": _key_value_heads,
+    "hidden_size": _of_config("hidden_size"),
+    "max_position_embeddings": _of_config("max_position_embeddings"),
+    "rope_theta": _theta,
+}

@@ -14,22 +14,17 @@ import torch
 from packaging.version import Version
 from torch import Tensor, nn
 
-from ..._facts.call_forms import CallForm
-from ..classes.shape import native_of, read_shape
+from ..._facts.call_forms import WITH_EMBEDDINGS
+from ..._utils.disguise import native_of
+from ..classes.shape import read_shape
 from ..functions.base import AdapterInfo, Context, dress, refuse
 from ..functions.signature import code_of, live_signature, signature_text
-from .form import CACHES, CHILDREN, EMBEDDINGS, Form, by_position
+from .contract import CHILDREN, EMBEDDINGS, Contract, by_position, cache_in
 
-__all__ = ["WITH", "adapt_owner", "asks_its_own", "read_owner"]
+__all__ = ["adapt_owner", "asks_its_own", "read_owner"]
 
 Pair = tuple[Tensor, Tensor]
 
-WITH = CallForm(
-    "with position_embeddings",
-    "(hidden_states, position_embeddings=(cos, sin), ...)",
-    "some models from 4.43.0, most from 4.48.0",
-    "cos and sin [B or 1, S, D] are used instead of those of the module's own rotary embedding",
-)
 _TWO_VALUES, _TENSORS = Version("4.48.0"), Version("4.54.0")
 
 
@@ -46,8 +41,8 @@ class _Answer:
         return getattr(self._module, name)
 
 
-def read_owner(cls: type[Any], forward: Callable[..., Any]) -> Form | None:
-    """The form of a method of attention or of a layer that does not take ``position_embeddings``."""
+def read_owner(cls: type[Any], forward: Callable[..., Any]) -> Contract | None:
+    """The contract of a method of attention or of a layer that does not take ``position_embeddings``."""
     signature = live_signature(forward)
     if signature is None or EMBEDDINGS in signature.parameters:
         return None
@@ -56,7 +51,7 @@ def read_owner(cls: type[Any], forward: Callable[..., Any]) -> Form | None:
     asks = _uses(forward, *_CHILDREN) if is_layer else asks_its_own(cls)
     if not asks or names[:1] != ("hidden_states",):
         return None
-    return Form.of("layer" if is_layer else "attention", signature, len(names))
+    return Contract.of("layer" if is_layer else "attention", signature, len(names))
 
 
 _CHILDREN = (*CHILDREN, "self_attention")
@@ -88,30 +83,37 @@ def asks_its_own(cls: type[Any]) -> bool:
     )
 
 
-def adapt_owner(native: Callable[..., Any], form: Form, context: Context) -> Callable[..., Any]:
+def adapt_owner(native: Callable[..., Any], contract: Contract, context: Context) -> Callable[..., Any]:
     """The method that takes ``position_embeddings=`` as well; without it, a call goes straight through."""
-    text = signature_text(form.signature)
-    info = AdapterInfo(context, native, text, (WITH,))
+    text = signature_text(contract.signature)
+    info = AdapterInfo(context, native, text, (WITH_EMBEDDINGS,))
 
-    def forward(self: Any, *args: Any, position_embeddings: Any = None, **kwargs: Any) -> Any:
+    def with_given_embeddings(self: Any, *args: Any, position_embeddings: Any = None, **kwargs: Any) -> Any:
         if position_embeddings is None:
             return native(self, *args, **kwargs)
-        return _foreign(info, form, self, position_embeddings, args, kwargs)
+        return _foreign(info, contract, self, position_embeddings, args, kwargs)
 
-    return dress(forward, info, form.signature)
+    return dress(with_given_embeddings, info, contract.signature)
 
 
 def _foreign(
-    info: AdapterInfo, form: Form, module: Any, pair: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    info: AdapterInfo,
+    contract: Contract,
+    module: Any,
+    pair: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Any:
-    info.count(WITH.name)
-    if len(args) > len(form.names):
+    info.count(WITH_EMBEDDINGS.name)
+    if len(args) > len(contract.names):
         raise refuse(info, args, kwargs, "there are too many arguments")
-    given = {**dict(zip(form.names, args, strict=False)), **kwargs}
-    cache = next((given.pop(name) for name in CACHES if given.get(name) is not None), None)
-    if cache is not None and form.cache is not None:
-        given[form.cache] = cache
-    children = {"": module} if form.kind == "attention" else module._modules
+    given = {**dict(zip(contract.names, args, strict=False)), **kwargs}
+    cache = cache_in(given)
+    if cache is not None:
+        given = {name: value for name, value in given.items() if value is not cache}
+        if contract.cache is not None:
+            given[contract.cache] = cache
+    children = {"": module} if contract.kind == "attention" else module._modules
     found = [(name, child) for name, child in children.items() if child is not None and _rotary(child)]
     if len(found) != 1:
         raise refuse(info, args, kwargs, "its attention has no rotary module of its own")
@@ -119,15 +121,15 @@ def _foreign(
     rotary = _rotary(attention)
     cos, sin = _checked(info, pair, given)
     if read_shape(type(rotary)).forward == "tables":
-        if "position_ids" not in form.accepted:
+        if "position_ids" not in contract.accepted:
             raise refuse(info, args, kwargs, "its cos and sin are tables, and it takes no position_ids")
         given["position_ids"] = torch.arange(cos.shape[:2].numel(), device=cos.device).view(cos.shape[:2])
         cos, sin = cos.flatten(0, 1), sin.flatten(0, 1)
     answering = _with(attention, "rotary_emb", _Answer((cos, sin), rotary))
-    subject = answering if form.kind == "attention" else _with(module, name, answering)
+    subject = answering if contract.kind == "attention" else _with(module, name, answering)
     hidden, with_weights = given.pop("hidden_states"), bool(given.get("output_attentions"))
-    result = info.native(subject, hidden, **_accepted(form, given))  # type: ignore[misc]
-    return _as_later(form, info.context.written_for, with_weights, result)
+    result = info.native(subject, hidden, **_accepted(contract, given))  # type: ignore[misc]
+    return _as_later(contract, info.context.written_for, with_weights, result)
 
 
 def _rotary(attention: nn.Module) -> Any:
@@ -155,20 +157,20 @@ def _with(module: Any, name: Any, child: Any) -> Any:
     return copied
 
 
-def _accepted(form: Form, given: dict[str, Any]) -> dict[str, Any]:
+def _accepted(contract: Contract, given: dict[str, Any]) -> dict[str, Any]:
     """What the method takes; of what it does not, what later releases hand beside cos and sin is left out."""
-    dropped = {"position_ids", "cache_position", "use_cache", "output_attentions"} - form.accepted
+    dropped = {"position_ids", "cache_position", "use_cache", "output_attentions"} - contract.accepted
     return {name: value for name, value in given.items() if name not in dropped}
 
 
-def _as_later(form: Form, written: Version | None, with_weights: bool, result: Any) -> Any:
+def _as_later(contract: Contract, written: Version | None, with_weights: bool, result: Any) -> Any:
     """What the release returned that the caller was written for, from 4.48.0 on: no cache, later a tensor."""
     if written is None or written < _TWO_VALUES or not isinstance(result, tuple):
         return result
     # GPT-NeoX up to 4.47.1: the cache comes before the weights.
-    place = -1 if form.cache == "layer_past" else 1
+    place = -1 if contract.cache == "layer_past" else 1
     weights = result[place] if with_weights and len(result) > 1 else None
-    if form.kind == "attention":
+    if contract.kind == "attention":
         return result[0], weights
     if written >= _TENSORS:
         return result[0]

@@ -11,25 +11,17 @@ from typing import Any
 
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
+from ..._facts.call_forms import BY_INSTALLED_LAYERS
 from ...errors import CallFormError
 from ..functions.base import AdapterInfo, Context, dress, refuse
 from ..functions.signature import live_signature, signature_text
-from .caller import Caller
-from .form import CACHES, EMBEDDINGS, HANDED
-from .legacy_cache import pair_of, put_pair
+from .contract import EMBEDDINGS, HANDED, Caller, cache_in
 from .masks import MaskMaker, Span, rows_of, span_of
-from .positions import embeddings_for, positions_for
+from .owner import embeddings_for, positions_for
 from .replacement import Replacement
 
-__all__ = ["LAYERS", "adapt_replacement"]
+__all__ = ["adapt_replacement"]
 
-LAYERS = CallForm(
-    "the installed layers'",
-    "(hidden_states, position_embeddings=..., attention_mask=..., ...)",
-    "the installed release",
-    "arguments by the function's own names; as many values as the layers unpack",
-)
 #: Says where packed sequences begin; only flash-attention reads it.
 _PACKED = ("cu_seq_lens_q", "cu_seq_lens_k", "cu_seqlens_q", "cu_seqlens_k")
 
@@ -40,12 +32,12 @@ def adapt_replacement(
     """`function` as the installed layers call it; calls in its own form go straight to it."""
     signature = live_signature(function)
     text = signature_text(signature) if signature is not None else ""
-    info = AdapterInfo(context, function, text, (LAYERS,))
+    info = AdapterInfo(context, function, text, (BY_INSTALLED_LAYERS,))
     masks = MaskMaker()
     # What tells the layers' calls from the user's own: they hand cos and sin, or never do.
     by_embeddings = EMBEDDINGS in caller.handed
 
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def as_layers_call_it(self: Any, *args: Any, **kwargs: Any) -> Any:
         if (EMBEDDINGS in kwargs) != by_embeddings or len(args) > 1:
             return function(self, *args, **kwargs)
         hidden = args[0] if args else kwargs.pop("hidden_states", None)
@@ -53,7 +45,7 @@ def adapt_replacement(
             raise refuse(info, args, kwargs, "there are no hidden states")
         return _call(info, expects, caller, masks, self, hidden, kwargs)
 
-    return dress(forward, info)
+    return dress(as_layers_call_it, info)
 
 
 def _call(
@@ -65,12 +57,12 @@ def _call(
     hidden: Tensor,
     given: dict[str, Any],
 ) -> Any:
-    info.count(LAYERS.name)
-    cache = next((given[name] for name in CACHES if given.get(name) is not None), None)
+    info.count(BY_INSTALLED_LAYERS.name)
+    cache = cache_in(given)
     layer = vars(module).get("layer_idx") or 0
     known = {**given, "hidden_states": hidden}
     arguments: dict[str, Any] = {}
-    past = pair_of(cache, layer) if expects.takes_pairs else cache
+    past = _pair_of(cache, layer) if expects.takes_pairs else cache
     if "attention_mask" in expects.accepted:
         mask = given.get("attention_mask")
         if not expects.is_new:
@@ -93,7 +85,7 @@ def _call(
     result = info.native(module, hidden, **arguments)  # type: ignore[misc]
     if expects.takes_pairs and cache is not None:
         pair = _values(info, expects, result)[2]
-        put_pair(cache, layer, pair, hidden.shape[1], {"cache_position": _cache_position(module, known)})
+        _put_pair(cache, layer, pair, hidden.shape[1], {"cache_position": _cache_position(module, known)})
     output, weights, _ = _values(info, expects, result)
     return (output, weights) if caller.values == 2 else (output, weights, cache)
 
@@ -175,3 +167,33 @@ def _values(info: AdapterInfo, expects: Replacement, result: Any) -> tuple[Any, 
     # GPT-NeoX up to 4.47.1: output, cache, and weights if they are asked for.
     first, second = reversed(others) if expects.cache == "layer_past" and not expects.is_new else others
     return output, first, second
+
+
+def _pair_of(cache: Any, layer: int) -> tuple[Tensor, Tensor] | None:
+    """Keys and values ``[b, heads, past, d]`` of a layer, as up to 4.35; None where it has seen nothing."""
+    if cache is None or isinstance(cache, tuple):
+        return cache
+    past = int(cache.get_seq_length(layer))
+    if past == 0:
+        return None
+    layers = getattr(cache, "layers", None)
+    if layers is not None:
+        # From 4.54.0.
+        keys, values = layers[layer].keys, layers[layer].values
+    else:
+        keys, values = cache.key_cache[layer], cache.value_cache[layer]
+    # A static cache holds room for more.
+    return keys[:, :, :past], values[:, :, :past]
+
+
+def _put_pair(cache: Any, layer: int, pair: Any, new: int, options: dict[str, Any]) -> None:
+    """Put what is new in the pair that attention returned into the cache."""
+    if isinstance(cache, tuple):
+        return
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], Tensor):
+        raise CallFormError(
+            "the function in the place of attention's forward returned no pair of keys and values, which "
+            "would be lost for the next token"
+        )
+    keys, values = pair
+    cache.update(keys[:, :, -new:], values[:, :, -new:], layer, options)

@@ -20,10 +20,9 @@ from ..functions.signature import (
     reads_argument,
     signature_text,
 )
-from .caller import Caller
-from .form import CACHES, EMBEDDINGS, HANDED, tests_none
+from .contract import CACHES, EMBEDDINGS, HANDED, Caller, tests_none
 
-__all__ = ["Replacement", "Unfit", "fits_as_it_is", "read_replacement"]
+__all__ = ["Replacement", "Unfit", "expectation", "read_replacement"]
 
 Mask = Literal["none", "added", "padding", "handed", "unclear"]
 
@@ -113,7 +112,35 @@ def read_replacement(function: Callable[..., Any], cls: type[Any]) -> Replacemen
     )
 
 
-def fits_as_it_is(function: Callable[..., Any], caller: Caller) -> bool:
+def expectation(function: Callable[..., Any], cls: type[Any], caller: Caller) -> Replacement | None:
+    """What `function` expects of the layers that call it; None where they can call it as it is.
+
+    Raises:
+        Unfit: it follows no contract that attention has had, or not one that can be told.
+    """
+    fits = _fits_as_it_is(function, caller)
+    if fits and caller.is_new:
+        return None
+    try:
+        expects = read_replacement(function, cls)
+    except Unfit as reason:
+        # Attention of another kind, whose layers hand more: cross-attention, encoders.
+        if fits or (reason.unknown and reason.unknown <= caller.words):
+            return None
+        raise
+    if fits and (caller.values is None or not expects.is_older_than(caller)):
+        return None
+    if caller.values is None:
+        raise Unfit("the layers that call it do not say how many values they take")
+    if caller.is_new and not expects.is_new and expects.mask == "unclear":
+        raise Unfit(
+            "its code does not show which attention mask it expects: a floating one to add to scores "
+            "(softmax, scaled_dot_product_attention) or the padding mask of flash-attention, and not both"
+        )
+    return expects
+
+
+def _fits_as_it_is(function: Callable[..., Any], caller: Caller) -> bool:
     """Whether the installed layers can call `function`, and it follows the contract that they do.
 
     Told by names and numbers: a function of 4.48.0 or later for layers of the same, an older one for older

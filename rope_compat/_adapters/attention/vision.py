@@ -14,28 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
+from ..._facts.call_forms import BLOCK_WITH_ANGLES, BLOCK_WITH_PAIR
 from ...rotary.layouts import freqs_to_cos_sin
 from ..functions.base import AdapterInfo, Context, dress, refuse
 from ..functions.signature import live_signature, signature_text
-from .form import EMBEDDINGS, by_position, tests_none
+from .contract import EMBEDDINGS, by_position, tests_none
 
-__all__ = ["ANGLES", "Tower", "adapt_tower", "read_tower"]
+__all__ = ["Tower", "adapt_tower", "read_tower"]
 
-ANGLES = "rotary_pos_emb"
-
-_WITH_ANGLES = CallForm(
-    "angles",
-    "(hidden_states, cu_seqlens, rotary_pos_emb=freqs)",
-    "to 4.53.3 (some models to 5.9)",
-    "cos and sin [S, D] are computed of the angles [S, D/2], once for each half",
-)
-_WITH_PAIR = CallForm(
-    "cos and sin",
-    "(hidden_states, cu_seqlens, position_embeddings=(cos, sin))",
-    "from 4.49.0",
-    "cos and sin [S, D] are used as they are; their halves have to be equal where the release takes angles",
-)
+_ANGLES = "rotary_pos_emb"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +38,10 @@ class Tower:
     angles: bool
     pair: bool
     computes: bool
-    name: str = ANGLES
+    name: str = _ANGLES
 
 
-class _Angles:
+class _KnownAngles:
     """Angles that are asked for their cos and sin only, which are known."""
 
     def __init__(self, cos: Tensor, sin: Tensor) -> None:
@@ -76,11 +63,11 @@ def read_tower(cls: type[Any], forward: Callable[..., Any], *, rotates_by_angles
     if signature is None:
         return None
     names = by_position(signature)
-    angles, pair = ANGLES in names, EMBEDDINGS in names
+    angles, pair = _ANGLES in names, EMBEDDINGS in names
     if names[:2] != ("hidden_states", "cu_seqlens") or not (angles or pair):
         return None
     if rotates_by_angles and not (angles and pair):
-        name = ANGLES if angles else EMBEDDINGS
+        name = _ANGLES if angles else EMBEDDINGS
         return Tower(names, signature, angles=True, pair=False, computes=True, name=name)
     is_attention = "Attention" in cls.__name__
     return Tower(names, signature, angles, pair, not is_attention or tests_none(forward, EMBEDDINGS))
@@ -88,9 +75,9 @@ def read_tower(cls: type[Any], forward: Callable[..., Any], *, rotates_by_angles
 
 def adapt_tower(native: Callable[..., Any], tower: Tower, context: Context) -> Callable[..., Any]:
     """The method that takes either."""
-    forms = (_WITH_ANGLES if tower.pair else _WITH_PAIR,)
+    forms = (BLOCK_WITH_ANGLES if tower.pair else BLOCK_WITH_PAIR,)
     info = AdapterInfo(context, native, signature_text(tower.signature), forms)
-    other = EMBEDDINGS if tower.name == ANGLES else ANGLES
+    other = EMBEDDINGS if tower.name == _ANGLES else _ANGLES
 
     # transformers calls by keywords.
     def of_pair(
@@ -101,7 +88,7 @@ def adapt_tower(native: Callable[..., Any], tower: Tower, context: Context) -> C
         position_embeddings: Any = None,
         **kwargs: Any,
     ) -> Any:
-        if not args and ANGLES not in kwargs and not _are_angles(position_embeddings):
+        if not args and _ANGLES not in kwargs and not _are_angles(position_embeddings):
             return native(self, hidden_states, cu_seqlens, position_embeddings=position_embeddings, **kwargs)
         given = _named(info, tower, args, {EMBEDDINGS: position_embeddings, **kwargs})
         return native(self, hidden_states, cu_seqlens, **_with_pair(info, given))
@@ -118,12 +105,12 @@ def adapt_tower(native: Callable[..., Any], tower: Tower, context: Context) -> C
         if other not in kwargs and not any(isinstance(each, (tuple, list)) for each in values):
             return native(self, hidden_states, cu_seqlens, *args, **kwargs)
         given = _with_angles(info, _named(info, tower, args, kwargs))
-        if ANGLES in given:
-            given[tower.name] = given.pop(ANGLES)
+        if _ANGLES in given:
+            given[tower.name] = given.pop(_ANGLES)
         return native(self, hidden_states, cu_seqlens, **given)
 
-    forward = of_angles if not tower.pair else of_both if tower.angles else of_pair
-    return dress(forward, info, tower.signature)
+    in_either_form = of_angles if not tower.pair else of_both if tower.angles else of_pair
+    return dress(in_either_form, info, tower.signature)
 
 
 def _are_angles(value: Any) -> bool:
@@ -137,23 +124,23 @@ def _named(info: AdapterInfo, tower: Tower, args: tuple[Any, ...], kwargs: dict[
         name = tower.names[place] if place < len(tower.names) else ""
         if isinstance(value, (tuple, list)) and len(value) == 2:
             name = EMBEDDINGS
-        elif _are_angles(value) and name in ("", ANGLES, EMBEDDINGS):
-            name = ANGLES
-        elif value is not None and name in ("", ANGLES, EMBEDDINGS):
+        elif _are_angles(value) and name in ("", _ANGLES, EMBEDDINGS):
+            name = _ANGLES
+        elif value is not None and name in ("", _ANGLES, EMBEDDINGS):
             raise refuse(info, args, kwargs, "it is neither angles nor cos and sin")
         if value is not None:
             given[name] = value
     if _are_angles(given.get(EMBEDDINGS)):
-        given[ANGLES] = given.pop(EMBEDDINGS)
-    if isinstance(given.get(ANGLES), (tuple, list)):
-        given[EMBEDDINGS] = given.pop(ANGLES)
+        given[_ANGLES] = given.pop(EMBEDDINGS)
+    if isinstance(given.get(_ANGLES), (tuple, list)):
+        given[EMBEDDINGS] = given.pop(_ANGLES)
     return given
 
 
 def _with_pair(info: AdapterInfo, given: dict[str, Any]) -> dict[str, Any]:
-    angles = given.pop(ANGLES, None)
+    angles = given.pop(_ANGLES, None)
     if angles is not None and EMBEDDINGS not in given:
-        info.count(_WITH_ANGLES.name)
+        info.count(BLOCK_WITH_ANGLES.name)
         cos, sin = freqs_to_cos_sin(angles)
         given[EMBEDDINGS] = cos.float(), sin.float()
     return given
@@ -161,14 +148,14 @@ def _with_pair(info: AdapterInfo, given: dict[str, Any]) -> dict[str, Any]:
 
 def _with_angles(info: AdapterInfo, given: dict[str, Any]) -> dict[str, Any]:
     pair = given.pop(EMBEDDINGS, None)
-    if pair is None or given.get(ANGLES) is not None:
+    if pair is None or given.get(_ANGLES) is not None:
         return given
-    info.count(_WITH_PAIR.name)
+    info.count(BLOCK_WITH_PAIR.name)
     halves = [each.chunk(2, dim=-1) for each in pair]
     if not all(torch.equal(first, second) for first, second in halves):
         raise refuse(
             info, (), {EMBEDDINGS: pair}, "the halves of cos and sin differ, so no angles are theirs"
         )
     (cos, _), (sin, _) = halves
-    given[ANGLES] = _Angles(cos, sin)
+    given[_ANGLES] = _KnownAngles(cos, sin)
     return given

@@ -51,9 +51,7 @@ def _missing(module: Any, name: str, why: str = "") -> AttributeError:
 
 def _cached(name: str, place: int) -> Compute:
     def compute(module: Any) -> Any:
-        inv_freq = vars(module).get("_buffers", {}).get("inv_freq")
-        if inv_freq is None:
-            raise _missing(module, name, ": the module has no single inv_freq, so there is no single table")
+        inv_freq = _inv_freq(module, name, ": the module has no single inv_freq, so there is no single table")
         length, dtype = module.max_seq_len_cached, torch.get_default_dtype()
         key = (int(length), dtype, inv_freq.device, id(inv_freq), inv_freq._version)
         known = _tables.get(module)
@@ -67,24 +65,22 @@ def _cached(name: str, place: int) -> Compute:
     return compute
 
 
-def _dim(module: Any) -> Any:
+def _inv_freq(module: Any, name: str, why: str = "") -> Any:
     inv_freq = vars(module).get("_buffers", {}).get("inv_freq")
     if inv_freq is None:
-        raise _missing(module, "dim")
-    return 2 * inv_freq.shape[-1]
+        raise _missing(module, name, why)
+    return inv_freq
 
 
 def _base(module: Any) -> Any:
     from .constructor_arguments import from_config
 
     config = vars(module).get("config")
-    if config is not None:
-        return from_config(config).theta
     # 4.43.0 to 4.47.1 keep what a constructor without a config was given.
     given = vars(module).get("rope_kwargs") or {}
-    if "base" not in given:
+    if config is None and "base" not in given:
         raise _missing(module, "base")
-    return given["base"]
+    return given["base"] if config is None else from_config(config).theta
 
 
 def _max_position_embeddings(module: Any) -> Any:
@@ -109,19 +105,12 @@ def _rope_init_fn(module: Any) -> Any:
     return utils.ROPE_INIT_FUNCTIONS[rope_type]
 
 
-def _original(module: Any) -> Any:
-    inv_freq = vars(module).get("_buffers", {}).get("inv_freq")
-    if inv_freq is None:
-        raise _missing(module, "original_inv_freq")
-    return inv_freq
-
-
 #: Tables to 4.41.2, `dim` and `base` to 4.42.4 (some to 4.47.1), `rope_init_fn` from 4.43.0 to 4.57.6.
 _ALWAYS: dict[str, Compute] = {
     "cos_cached": _cached("cos_cached", 1),
     "sin_cached": _cached("sin_cached", 2),
     "max_seq_len_cached": lambda module: module.max_position_embeddings,
-    "dim": _dim,
+    "dim": lambda module: 2 * _inv_freq(module, "dim").shape[-1],
     "base": _base,
     "max_position_embeddings": _max_position_embeddings,
     "rope_init_fn": _rope_init_fn,
@@ -130,7 +119,7 @@ _ALWAYS: dict[str, Compute] = {
 #: From 4.43.0 on. Later classes that lack them must go on lacking them: the loader of 5.x asks.
 _EARLY: dict[str, Compute] = {
     "rope_type": lambda module: "default",
-    "original_inv_freq": _original,
+    "original_inv_freq": lambda module: _inv_freq(module, "original_inv_freq"),
     "attention_scaling": lambda module: 1.0,
 }
 

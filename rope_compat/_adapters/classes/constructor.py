@@ -8,25 +8,18 @@ from typing import Any
 
 import torch
 
-from ..._facts.call_forms import CallForm
 from ...errors import RopeConfigError
 from ..functions.base import AdapterInfo, refuse
-from ..init_functions.rope_parameters import compute
-from .constructor_arguments import Given, from_config, legacy_config, read_legacy
+from ..init_functions.rope_parameters import RopeParameters, compute
+from .constructor_arguments import LegacyArguments, from_config, legacy_config, read_legacy
 from .shape import Shape
 from .state import STATE, LegacyTables, Scaled, by_length
 
-__all__ = ["CONFIG", "LEGACY", "LegacyNames", "adapt_constructor", "scale"]
+__all__ = ["LegacyNames", "adapt_constructor", "scale"]
 
 Init = Callable[..., None]
+Construct = Callable[[Any, tuple[Any, ...], dict[str, Any]], None]
 
-LEGACY = CallForm(
-    "dim",
-    "(dim, max_position_embeddings=2048, base=10000, device=None, scaling_factor=1.0)",
-    "to 4.47.1",
-    "the embedding itself; dim counts the channels that turn",
-)
-CONFIG = CallForm("config", "(config, device=None)", "from 4.43.0", "the model's config describes it")
 _OWN_TABLES = "_set_cos_sin_cache"
 #: What stands beside a config from 4.43.0 to 4.47.1; what a constructor takes beyond these is its own.
 _CONFIG_NAMES = frozenset(
@@ -39,26 +32,25 @@ def adapt_constructor(native: Init, cls: type, shape: Shape, info: AdapterInfo, 
 
     `shape.constructor` must be one that is known.
     """
-    makers = {"config": _on_config, "both": _on_both, "dim": _on_dim}
-    make = makers[shape.constructor or "config"]
-    foreign = make(native, cls, shape, info, legacy)
+    if shape.constructor != "config":
+        construct = (_on_both if shape.constructor == "both" else _on_dim)(native, cls, shape, info, legacy)
 
-    if shape.constructor == "config":
+        def of_dim_or_config(self: Any, *args: Any, **kwargs: Any) -> None:
+            construct(self, args, kwargs)
 
-        def on_config(self: Any, config: Any = None, *rest: Any, **kwargs: Any) -> None:
-            if not rest and not kwargs and config is not None and type(config) is not int:
-                native(self, config)
-            elif rest or type(config) is int:
-                foreign(self, (config, *rest), kwargs)
-            else:
-                foreign(self, (), kwargs if config is None else {**kwargs, "config": config})
+        return of_dim_or_config
 
-        return on_config
+    construct = _on_config(native, cls, shape, info, legacy)
 
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        foreign(self, args, kwargs)
+    def of_config_or_dim(self: Any, config: Any = None, *rest: Any, **kwargs: Any) -> None:
+        if not rest and not kwargs and config is not None and type(config) is not int:
+            native(self, config)
+        elif rest or type(config) is int:
+            construct(self, (config, *rest), kwargs)
+        else:
+            construct(self, (), kwargs if config is None else {**kwargs, "config": config})
 
-    return __init__
+    return of_config_or_dim
 
 
 class LegacyNames:
@@ -68,7 +60,7 @@ class LegacyNames:
         self.names = names
         self.factor_scales = factor_scales
 
-    def read(self, info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Given:
+    def read(self, info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LegacyArguments:
         """The arguments of a call; a `CallFormError` where they are in no known form."""
         try:
             return read_legacy(args, kwargs, self.names(), factor_scales=self.factor_scales)
@@ -83,13 +75,10 @@ def _says_dim(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 def _config_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The config of a call ``(config, device)``, None where it is no such call."""
-    first = kwargs.get("config", args[0] if args and not isinstance(args[0], (int, float)) else None)
-    return first
+    return kwargs.get("config", args[0] if args and not isinstance(args[0], (int, float)) else None)
 
 
-def _on_config(
-    native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: LegacyNames
-) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], None]:
+def _on_config(native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: LegacyNames) -> Construct:
     """Native: ``(config, device=None)`` from 4.48.0, ``(config)`` from 5.19.0."""
     takes_device = "device" in shape.init
     known = frozenset(shape.init)
@@ -143,9 +132,7 @@ def _foreign_config(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any,
     return None
 
 
-def _on_both(
-    native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: LegacyNames
-) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], None]:
+def _on_both(native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: LegacyNames) -> Construct:
     """Native: 4.43.0 to 4.47.1, ``(dim=None, ..., rope_type="default", config=None)``."""
 
     def construct(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -168,9 +155,7 @@ def _on_both(
     return construct
 
 
-def _on_dim(
-    native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: LegacyNames
-) -> Callable[[Any, tuple[Any, ...], dict[str, Any]], None]:
+def _on_dim(native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: LegacyNames) -> Construct:
     """Native: ``(dim, max_position_embeddings, base, device)`` and the like, to 4.42.4 (some to 4.44.2)."""
     known = frozenset(shape.init)
 
@@ -180,7 +165,8 @@ def _on_dim(
             if len(args) <= len(shape.init) and known.issuperset(kwargs):
                 native(self, *args, **kwargs)
             else:
-                _construct_scaled(native, self, legacy.read(info, args, kwargs), shape)
+                said = legacy.read(info, args, kwargs)
+                _construct(native, self, shape, said.parameters(), said.max_position_embeddings, said.device)
                 info.count("dim")
             if shape.forward == "rows":
                 _use_own_tables(self, cls)
@@ -190,36 +176,23 @@ def _on_dim(
         if given is None:
             raise refuse(info, args, kwargs, "a config goes with a device and nothing else")
         info.count("config")
-        _construct_from_config(native, self, config, given[1], shape, own)
+        length = getattr(config, "max_position_embeddings", None)
+        _construct(native, self, shape, from_config(config), length, given[1], **own)
+        self.config = config
 
     return construct
 
 
-def _construct_from_config(
-    native: Init, self: Any, config: Any, device: Any, shape: Shape, own: dict[str, Any]
+def _construct(
+    native: Init, self: Any, shape: Shape, parameters: RopeParameters, length: Any, device: Any, **own: Any
 ) -> None:
-    parameters = from_config(config)
+    """By what the constructor has names for, and then by a type or factor that it has none for."""
     arguments = {"dim": parameters.dim, "base": parameters.theta, "device": device}
-    length = getattr(config, "max_position_embeddings", None)
     if length is not None:
         arguments["max_position_embeddings"] = length
     native(self, **{name: value for name, value in arguments.items() if name in shape.init}, **own)
-    self.config = config
     if parameters.rope_type != "default":
         scale(self, Scaled(parameters), device)
-
-
-def _construct_scaled(native: Init, self: Any, given: Given, shape: Shape) -> None:
-    """A type or factor that the constructor of this release has no name for."""
-    arguments = {
-        "dim": given.dim,
-        "max_position_embeddings": given.max_position_embeddings,
-        "base": given.base,
-        "device": given.device,
-    }
-    native(self, **{name: value for name, value in arguments.items() if name in shape.init})
-    if given.rope_type != "default":
-        scale(self, Scaled(given.parameters()), given.device)
 
 
 def scale(self: Any, state: Scaled, device: Any) -> None:
@@ -232,7 +205,7 @@ def scale(self: Any, state: Scaled, device: Any) -> None:
     setattr(self, STATE, state)
 
 
-def _check(self: Any, given: Given, cls: type) -> None:
+def _check(self: Any, given: LegacyArguments, cls: type) -> None:
     """Hold what the class made of our config against what was asked for."""
     inv_freq = getattr(self, "inv_freq", None)
     expected = compute(given.parameters(), None, None)
@@ -253,7 +226,7 @@ def _needs_config(cls: type, why: str) -> RopeConfigError:
     )
 
 
-def _name_arguments(self: Any, given: Given) -> None:
+def _name_arguments(self: Any, given: LegacyArguments) -> None:
     """The attributes that constructors up to 4.42.4 set."""
     self.dim, self.base = given.dim, given.base
     self.max_position_embeddings, self.scaling_factor = given.max_position_embeddings, given.scaling_factor

@@ -10,11 +10,16 @@ from ...configs.spec import RopeSpec
 from ...errors import RopeConfigError
 from ..init_functions.rope_parameters import RopeParameters
 
-__all__ = ["Given", "config_of", "from_config", "legacy_config", "read_legacy"]
+__all__ = ["LegacyArguments", "config_of", "from_config", "legacy_config", "read_legacy"]
+
+
+_LEGACY = frozenset(
+    {"dim", "max_position_embeddings", "base", "theta", "device", "scaling_factor", "rope_type"}
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class LegacyArguments:
     """The arguments of ``(dim, max_position_embeddings, base, device, scaling_factor, rope_type)``.
 
     `dim` counts the channels that turn; `scaled` says whether a type other than the default is meant.
@@ -43,7 +48,7 @@ class Given:
 
 def read_legacy(
     args: tuple[Any, ...], kwargs: Mapping[str, Any], names: tuple[str, ...], *, factor_scales: bool | None
-) -> Given:
+) -> LegacyArguments:
     """Read a call by the parameter names that the class had.
 
     Args:
@@ -79,7 +84,7 @@ def read_legacy(
         )
     if rope_type is None:
         rope_type = "linear" if factor_scales and factor != 1.0 else "default"
-    return Given(
+    return LegacyArguments(
         dim=int(dim),
         max_position_embeddings=found.get("max_position_embeddings", 2048),
         base=found.get("base", found.get("theta", 10000)),
@@ -89,17 +94,12 @@ def read_legacy(
     )
 
 
-_LEGACY = frozenset(
-    {"dim", "max_position_embeddings", "base", "theta", "device", "scaling_factor", "rope_type"}
-)
-
-
-def legacy_config(given: Given) -> Any:
+def legacy_config(given: LegacyArguments) -> Any:
     """A configuration for `given`, as the constructors of 4.43.0 and later read one."""
     return config_of(given.dim, given.max_position_embeddings, given.rope_parameters)
 
 
-def config_of(dim: int, max_position_embeddings: int, rope_parameters: dict[str, Any]) -> Any:
+def config_of(dim: int, max_position_embeddings: int | None, rope_parameters: dict[str, Any]) -> Any:
     """A configuration with one head of `dim` channels that all turn.
 
     A real configuration object, so that whatever holds it can be copied, pickled and saved.

@@ -12,27 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
 from ...rotary.layouts import as_table
-from ..functions.base import AdapterInfo, is_compiling, refuse
+from ..functions.base import AdapterInfo, count, refuse
 from .shape import Shape
 from .state import STATE, State
 
-__all__ = ["LAYERS", "ROWS", "TABLES", "adapt_forward"]
+__all__ = ["adapt_forward"]
 
 Forward = Callable[..., Any]
 Pair = tuple[Tensor, Tensor]
-
-TABLES = CallForm(
-    "tables",
-    "(x, seq_len)",
-    "to 4.37.2 (some models to 4.44.2)",
-    "tables [seq_len, D] of all positions below seq_len; without it, below the length of x [..., S, D]",
-)
-ROWS = CallForm("rows", "(x, position_ids)", "from 4.38.0", "one row for each of position_ids [B, S]")
-LAYERS = CallForm(
-    "layers", "(x, position_ids, layer_type)", "some models from 5.0.0", "one row for each of position_ids"
-)
 
 
 def adapt_forward(native: Forward, shape: Shape, info: AdapterInfo, *, rank4: bool) -> Forward:
@@ -50,15 +38,15 @@ def adapt_forward(native: Forward, shape: Shape, info: AdapterInfo, *, rank4: bo
 def _on_rows(native: Forward, info: AdapterInfo, *, rank4: bool, takes_length: bool) -> Forward:
     """Native: ``(x, position_ids)``, in 4.38 to 4.42 for many models ``(x, position_ids, seq_len=None)``."""
 
-    def general(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def translated(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         x, position_ids, length, layer_type = _read(info, args, kwargs)
         if layer_type is not None:
             _refuse_layer(self, info, args, kwargs)
         state: State | None = getattr(self, STATE, None)
         if position_ids is not None:
-            _count(info, "rows")
+            count(info, "rows")
             return native(self, x, position_ids) if state is None else state.rows(self, x, position_ids)
-        _count(info, "tables")
+        count(info, "tables")
         tables = _all_rows(native, self, x, length, info) if state is None else state.tables(self, x, length)
         return _ranked(tables, rank4)
 
@@ -73,10 +61,10 @@ def _on_rows(native: Forward, info: AdapterInfo, *, rank4: bool, takes_length: b
         ):
             # Phi-3's of 4.41.0 to 4.47.1 chooses its factors by the length.
             return native(self, x, position_ids, seq_len)
-        return general(self, *_as_given(x, position_ids, seq_len, layer_type))
+        return translated(self, *_as_given(x, position_ids, seq_len, layer_type))
 
     # Named parameters and no dict of others: a native call of one token takes as little as 20 microseconds.
-    def forward(
+    def by_rows(
         self: Any, x: Any = None, position_ids: Any = None, seq_len: Any = None, layer_type: Any = None
     ) -> Any:
         if (
@@ -87,9 +75,9 @@ def _on_rows(native: Forward, info: AdapterInfo, *, rank4: bool, takes_length: b
             and self._rope_compat_state is None
         ):
             return native(self, x, position_ids)
-        return general(self, *_as_given(x, position_ids, seq_len, layer_type))
+        return translated(self, *_as_given(x, position_ids, seq_len, layer_type))
 
-    return with_length if takes_length else forward
+    return with_length if takes_length else by_rows
 
 
 def _on_layers(native: Forward, info: AdapterInfo, *, rank4: bool, is_optional: bool) -> Forward:
@@ -98,21 +86,21 @@ def _on_layers(native: Forward, info: AdapterInfo, *, rank4: bool, is_optional: 
     To 5.18.0 it had a default, which serves models whose layers do not differ.
     """
 
-    def general(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def translated(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         x, position_ids, length, layer_type = _read(info, args, kwargs)
         if layer_type is None:
             layer_type = _only_layer_type(self, info, args, kwargs)
         if position_ids is not None:
-            _count(info, "rows")
+            count(info, "rows")
             return native(self, x, position_ids, layer_type)
-        _count(info, "tables")
+        count(info, "tables")
 
         def of_layer(self: Any, x: Tensor, positions: Tensor) -> Any:
             return native(self, x, positions, layer_type)
 
         return _ranked(_all_rows(of_layer, self, x, length, info), rank4)
 
-    def forward(
+    def by_layer(
         self: Any, x: Any = None, position_ids: Any = None, layer_type: Any = None, seq_len: Any = None
     ) -> Any:
         if (
@@ -121,27 +109,27 @@ def _on_layers(native: Forward, info: AdapterInfo, *, rank4: bool, is_optional: 
             or type(position_ids) is int
             or type(layer_type) is int
         ):
-            return general(self, *_as_given(x, position_ids, layer_type, seq_len))
+            return translated(self, *_as_given(x, position_ids, layer_type, seq_len))
         if layer_type is None and not (is_optional and getattr(self, "layer_types", None) is None):
-            return general(self, (x, position_ids), {})
+            return translated(self, (x, position_ids), {})
         return native(self, x, position_ids, layer_type)
 
-    return forward
+    return by_layer
 
 
 def _on_tables(native: Forward, info: AdapterInfo, *, rank4: bool) -> Forward:
     """Native: ``(x, seq_len)``, up to 4.37.2 for Llama, up to 4.44.2 for others."""
 
-    def general(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def translated(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         x, position_ids, length, layer_type = _read(info, args, kwargs)
         if layer_type is not None:
             _refuse_layer(self, info, args, kwargs)
         state: State | None = getattr(self, STATE, None)
         if position_ids is None:
-            _count(info, "tables")
+            count(info, "tables")
             cos_sin = native(self, x, length) if state is None else state.tables(self, x, length)
             return _ranked(cos_sin, rank4)
-        _count(info, "rows")
+        count(info, "rows")
         if state is not None:
             return state.rows(self, x, position_ids)
         rows = position_ids.long()
@@ -152,7 +140,7 @@ def _on_tables(native: Forward, info: AdapterInfo, *, rank4: bool) -> Forward:
         return cos[rows], sin[rows]
 
     # What comes second by position is seq_len to 4.37 and position_ids in 4.38, which has seq_len= beside it.
-    def forward(
+    def by_table(
         self: Any,
         x: Any = None,
         *others: Any,
@@ -172,9 +160,9 @@ def _on_tables(native: Forward, info: AdapterInfo, *, rank4: bool) -> Forward:
             and self._rope_compat_state is None
         ):
             return native(self, x, seq_len)
-        return general(self, *_as_given(x, *others, seq_len, position_ids, layer_type))
+        return translated(self, *_as_given(x, *others, seq_len, position_ids, layer_type))
 
-    return forward
+    return by_table
 
 
 def _as_given(x: Any, *others: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -236,11 +224,6 @@ def _ranked(tables: Pair, rank4: bool) -> Pair:
     if not rank4 or cos.dim() == 4:
         return cos, sin
     return cos[None, None], sin[None, None]
-
-
-def _count(info: AdapterInfo, form: str) -> None:
-    if not is_compiling():
-        info.count(form)
 
 
 def _only_layer_type(self: Any, info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from types import CodeType
 from typing import Any, Literal
+
+from ..._utils.disguise import native_of
 
 __all__ = ["Shape", "native_of", "parameters", "read_shape", "signature_text"]
 
@@ -65,12 +66,6 @@ def read_shape(cls: type) -> Shape:
     )
 
 
-def native_of(method: Any) -> Any:
-    """The method behind our adapter, or itself."""
-    info = getattr(method, "__rope_compat__", None)
-    return method if info is None else info.native
-
-
 def _forward(class_name: str, names: tuple[str, ...]) -> Forward | None:
     if names[:2] == ("x", "seq_len"):
         return "tables"
@@ -88,10 +83,8 @@ def _forward(class_name: str, names: tuple[str, ...]) -> Forward | None:
 
 def parameters(function: Any) -> tuple[str, ...]:
     """Parameters of a plain function behind its decorators, without ``self`` and ``*``, ``**``."""
-    code = _code(function)
-    if code is None:
-        return ()
-    return code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    code = getattr(_undecorated(function), "__code__", None)
+    return code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount] if code is not None else ()
 
 
 def signature_text(method: Any) -> str:
@@ -103,9 +96,8 @@ def signature_text(method: Any) -> str:
 
 
 def _defaults(function: Any) -> tuple[Any, ...]:
-    return getattr(inspect.unwrap(function) if callable(function) else None, "__defaults__", None) or ()
+    return getattr(_undecorated(function), "__defaults__", None) or ()
 
 
-def _code(function: Any) -> CodeType | None:
-    code = getattr(inspect.unwrap(function) if callable(function) else None, "__code__", None)
-    return code if isinstance(code, CodeType) else None
+def _undecorated(function: Any) -> Any:
+    return inspect.unwrap(function) if callable(function) else None

@@ -14,81 +14,54 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
 from ...errors import RopeConfigError
-from ..functions.base import AdapterInfo, is_compiling, refuse
+from ..functions.base import AdapterInfo, count, refuse
+from .constructor_arguments import config_of
 from .shape import Shape
 
-__all__ = ["FORMS", "adapt_constructor", "adapt_forward"]
-
-_TABLE = CallForm("table", "(seqlen)", "to 5.8.1", "angles of all positions below seqlen, [seqlen, dim/2]")
-_ANGLES = CallForm("angles", "(position_ids)", "5.9.0 to 5.16.1", "angles of patches at [N, 2], [N, dim]")
-_ROWS = CallForm(
-    "rows", "(x, position_ids)", "from 5.17.0", "cos and sin of patches at [N, 2], [N, 2 dim], fp32"
-)
-_DIM = CallForm("dim", "(dim, theta=10000.0)", "to 5.16.1", "half the size of a head, and the base")
-_CONFIG = CallForm("config", "(config, device=None)", "from 5.17.0", "the vision tower's config")
-
-#: The forms of each method.
-FORMS: dict[str, tuple[CallForm, ...]] = {"__init__": (_DIM, _CONFIG), "forward": (_TABLE, _ANGLES, _ROWS)}
+__all__ = ["adapt_constructor", "adapt_forward"]
 
 
 def adapt_constructor(native: Callable[..., None], shape: Shape, info: AdapterInfo) -> Callable[..., None]:
     """The constructor that stands in the place of `native`."""
     takes_config = shape.constructor == "config"
 
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+    def of_dim_or_config(self: Any, *args: Any, **kwargs: Any) -> None:
         says_dim = "dim" in kwargs or (bool(args) and isinstance(args[0], int))
         if says_dim != takes_config:
             native(self, *args, **kwargs)
             return
         if says_dim:
-            dim, theta = _dim_and_theta(info, args, kwargs)
+            given = _given(info, args, kwargs, "dim", "theta")
+            dim, theta = int(given["dim"]), float(given.get("theta", 10000.0))
             info.count("dim")
             native(self, _config(type(self), dim, theta))
             self.dim, self.theta = dim, theta
             _check(self, dim, theta)
             return
-        config, device = _config_and_device(info, args, kwargs)
+        given = _given(info, args, kwargs, "config", "device")
+        config, device = given["config"], given.get("device")
         info.count("config")
         with torch.device(device) if device is not None else nullcontext():
             native(self, **_arguments(config))
         self.config = config
 
-    return __init__
+    return of_dim_or_config
 
 
-def _dim_and_theta(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, float]:
-    found = dict(zip(("dim", "theta"), args, strict=False)) | kwargs
-    if len(args) > 2 or not found.keys() <= {"dim", "theta"}:
-        raise refuse(info, args, kwargs, "a dim goes with theta and nothing else")
-    return int(found["dim"]), float(found.get("theta", 10000.0))
-
-
-def _config_and_device(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    found = dict(zip(("config", "device"), args, strict=False)) | kwargs
-    if len(args) > 2 or not found.keys() <= {"config", "device"} or found.get("config") is None:
-        raise refuse(info, args, kwargs, "it is neither a dim nor a config with a device")
-    return found["config"], found.get("device")
+def _given(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Two arguments by name, of which the first has to be there."""
+    found = dict(zip(names, args, strict=False)) | kwargs
+    if len(args) > 2 or not found.keys() <= set(names) or found.get(names[0]) is None:
+        raise refuse(info, args, kwargs, "a dim goes with theta, a config with a device, and nothing else")
+    return found
 
 
 def _config(cls: Any, dim: int, theta: float) -> Any:
     """A configuration for one head of ``2 dim`` channels."""
-    from transformers import PretrainedConfig
-
-    config = PretrainedConfig()
     rope_type = "axial" if hasattr(cls, "compute_axial_rope_parameters") else "default"
-    fields: dict[str, Any] = {
-        "hidden_size": 2 * dim,
-        "embed_dim": 2 * dim,
-        "num_heads": 1,
-        "num_attention_heads": 1,
-        "head_dim": 2 * dim,
-        "max_position_embeddings": None,
-        "rope_parameters": {"rope_type": rope_type, "rope_theta": theta},
-    }
-    for name, value in fields.items():
-        setattr(config, name, value)
+    config = config_of(2 * dim, None, {"rope_type": rope_type, "rope_theta": theta})
+    config.embed_dim, config.num_heads = 2 * dim, 1
     return config
 
 
@@ -126,11 +99,10 @@ def adapt_forward(native: Callable[..., Any], shape: Shape, info: AdapterInfo) -
     """The forward that stands in the place of `native`."""
     form = shape.forward
 
-    def general(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def translated(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         x, position_ids, length = _read(info, args, kwargs)
         name = "table" if length is not None else "angles" if x is None else "rows"
-        if not is_compiling():
-            info.count(name)
+        count(info, name)
         device = self.inv_freq.device
         if length is not None:
             positions = torch.arange(length, device=device)[:, None]
@@ -142,7 +114,7 @@ def adapt_forward(native: Callable[..., Any], shape: Shape, info: AdapterInfo) -
         both = torch.cat((angles, angles), dim=-1).float()
         return both.cos(), both.sin()
 
-    def forward(self: Any, x: Any = None, position_ids: Any = None, *rest: Any, **kwargs: Any) -> Any:
+    def in_three_forms(self: Any, x: Any = None, position_ids: Any = None, *rest: Any, **kwargs: Any) -> Any:
         if form == "vision_rows":
             if x is not None and isinstance(position_ids, Tensor) and not rest and not kwargs:
                 return native(self, x, position_ids)
@@ -155,9 +127,9 @@ def adapt_forward(native: Callable[..., Any], shape: Shape, info: AdapterInfo) -
         elif kwargs.keys() == {"seqlen"} and x is None and position_ids is None and not rest:
             return native(self, **kwargs)
         given = {} if position_ids is None else {"position_ids": position_ids}
-        return general(self, rest if x is None else (x, *rest), {**given, **kwargs})
+        return translated(self, rest if x is None else (x, *rest), {**given, **kwargs})
 
-    return forward
+    return in_three_forms
 
 
 def _are_positions(value: Any) -> bool:

@@ -11,13 +11,15 @@ import torch
 from packaging.version import Version
 
 from ..._facts.call_forms import CallForm, describe_forms
+from ..._utils.disguise import dressed
 from ...errors import CallFormError, LayoutError
 from .signature import live_signature
 
 __all__ = [
     "AdapterInfo",
     "Context",
-    "describe_call",
+    "as_restored",
+    "count",
     "dress",
     "info_of",
     "is_compiling",
@@ -26,6 +28,9 @@ __all__ = [
     "refuse",
 ]
 
+
+#: The attribute that every adapter carries its record in.
+MARK = "__rope_compat__"
 
 # torch.compiler.is_compiling came with torch 2.2; before, there is no cheap way to tell.
 is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", lambda: False)
@@ -95,14 +100,13 @@ class AdapterInfo:
 
     def count(self, form: str) -> None:
         """Note one foreign call in `form`; nothing under a compiler."""
-        if not is_compiling():
-            self.counts[form] = self.counts.get(form, 0) + 1
+        count(self, form)
 
 
 def info_of(function: object) -> AdapterInfo | None:
     """The record of an adapter, or None for any other object."""
     try:
-        info = vars(function).get("__rope_compat__")
+        info = vars(function).get(MARK)
     except TypeError:
         return None
     return info if isinstance(info, AdapterInfo) else None
@@ -114,48 +118,49 @@ def is_restored(function: object) -> bool:
     return info is not None and info.native is None
 
 
+def count(info: AdapterInfo, form: str) -> None:
+    """Note one foreign call in `form`; a compiler sees nothing of the record."""
+    if not is_compiling():
+        info.counts[form] = info.counts.get(form, 0) + 1
+
+
 def dress(
     adapter: Callable[..., Any], info: AdapterInfo, signature: inspect.Signature | None = None
 ) -> Callable[..., Any]:
-    """Give `adapter` the name, the documentation and the signature of its native function.
+    """Have `adapter` look like its native function, or like its target where there is none, and carry `info`.
 
-    `signature` is the native function's, where it is known: reading one costs 30 µs.
-
-    Not by `functools.wraps`: that would set ``__wrapped__``, which `inspect` follows past
-    the adapter, and would copy Dynamo's private attributes from compiled callables.
+    `signature` is the native function's, where it is known. A restored function keeps its documentation.
     """
     native = info.native
-    adapter.__name__ = getattr(native, "__name__", info.context.family)
-    adapter.__qualname__ = getattr(native, "__qualname__", info.context.family)
-    adapter.__module__ = getattr(native, "__module__", None) or info.context.module
-    adapter.__doc__ = getattr(native, "__doc__", None)
-    if signature is None and native is not None:
-        signature = live_signature(native)
-    if signature is not None:
-        adapter.__signature__ = signature  # type: ignore[attr-defined]
-    adapter.__rope_compat__ = info  # type: ignore[attr-defined]
+    adapter.__name__ = adapter.__qualname__ = info.context.family
+    adapter.__module__ = info.context.module
+    if native is not None:
+        return dressed(adapter, native, mark=(MARK, info), signature=signature or live_signature(native))
+    setattr(adapter, MARK, info)
     return adapter
 
 
-def describe_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Show a call by types and shapes: ``(float32[2, 4, 7, 64], ..., position_ids=int64[2, 7])``."""
-    shown = [_describe(value) for value in args]
-    shown += [f"{name}={_describe(value)}" for name, value in kwargs.items()]
-    return f"({', '.join(shown)})"
+def as_restored(adapter: Callable[..., Any], documentation: str) -> Callable[..., Any]:
+    """Have a dressed `adapter` say whose place it takes, instead of what computes it; see `is_restored`."""
+    info = vars(adapter)[MARK]
+    info.native = None
+    adapter.__doc__ = documentation
+    return dress(adapter, info)
 
 
 def _describe(value: Any) -> str:
+    """A value by dtype and shape, ``float32[2, 4, 7, 64]``, a number as it is, anything else by its type."""
     dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
     if dtype is not None and shape is not None:
         return f"{str(dtype).removeprefix('torch.')}{list(shape)}"
-    return (
-        repr(value) if value is None or isinstance(value, (bool, int, float, str)) else type(value).__name__
-    )
+    is_plain = value is None or isinstance(value, (bool, int, float, str))
+    return repr(value) if is_plain else type(value).__name__
 
 
 def refuse(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any], why: str) -> CallFormError:
     """The error for a call that is in no known form, with the call, the native form and the others."""
-    called = f"{info.context.family} of {info.context.module} was called as {describe_call(args, kwargs)}"
+    shown = ", ".join([*map(_describe, args), *(f"{name}={_describe(kwargs[name])}" for name in kwargs)])
+    called = f"{info.context.family} of {info.context.module} was called as ({shown})"
     return CallFormError(f"{called}: {why}\n{_forms(info)}")
 
 

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .base import Context
-from .flashatt import adapt_flashatt
 from .generation import read_generation
 from .multimodal import adapt_multimodal, read_multimodal
 from .pairwise_2d import adapt_2d, read_2d
 from .rotary_pos_emb import adapt_rotary_pos_emb
 from .signature import live_signature, signature_text
-from .vision import adapt_vision
+from .vision import adapt_flashatt, adapt_vision
 
 __all__ = ["FAMILIES", "Builder", "UnknownGeneration", "build_adapter"]
 

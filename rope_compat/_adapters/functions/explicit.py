@@ -8,11 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ...errors import CallFormError
 from ...rotary import layouts
 from ...rotary.operations import deinterleave, vision
 from ...rotary.rotation import rotate_pair
-from .base import AdapterInfo, Context, info_of, misfit, refuse
+from .base import AdapterInfo, Context, misfit, refuse
 from .build import build_adapter
 from .restoring import restore
 from .signature import live_signature
@@ -21,48 +20,35 @@ __all__ = ["FAMILIES", "make"]
 
 Function = Callable[..., Any]
 
-#: What computes each function of a family that has native ones, and of the others the restored operation.
-_COMPUTE: dict[str, Function] = {
-    "apply_rotary_pos_emb": rotate_pair,
-    "apply_rotary_pos_emb_vision": vision,
-    "apply_rotary_pos_emb_interleave": deinterleave,
+#: What computes each family's function, or the restored operation; how tensors lie where there is no
+#: ``unsqueeze_dim``, "" where there is one. None: the family's forms have ``layout`` themselves.
+_FAMILIES: dict[str, tuple[Function | str, str | None]] = {
+    "apply_rotary_pos_emb": (rotate_pair, None),
+    "apply_rotary_pos_emb_vision": (vision, "bshd"),
+    "apply_rotary_pos_emb_interleave": (deinterleave, None),
+    "apply_rotary_pos_emb_flashatt": ("flashatt", "bshd"),
+    "apply_rotary_pos_emb_2d": ("pairwise 2d", "bhsd"),
+    "apply_multimodal_rotary_pos_emb": ("multimodal", ""),
 }
-_RESTORE = {
-    "apply_rotary_pos_emb_flashatt": "flashatt",
-    "apply_rotary_pos_emb_2d": "pairwise 2d",
-    "apply_multimodal_rotary_pos_emb": "multimodal",
-}
-#: How tensors lie in functions without ``unsqueeze_dim``.
-_FIXED = {
-    "apply_rotary_pos_emb_vision": "bshd",
-    "apply_rotary_pos_emb_flashatt": "bshd",
-    "apply_rotary_pos_emb_2d": "bhsd",
-}
-_SECTIONS = "apply_multimodal_rotary_pos_emb"
 
-FAMILIES = (*_COMPUTE, *_RESTORE)
+FAMILIES = tuple(_FAMILIES)
 
 
 def make(family: str, module: str, *, strict: bool = False) -> Function:
     """The function of a family, as an attribute of `module`."""
     context = Context(target=f"{module}:{family}", strict=strict)
-    if family in _COMPUTE:
-        adapter = build_adapter(_COMPUTE[family], context)
-    else:
-        adapter = restore(_RESTORE[family], context)
-    if family in _FIXED or family == _SECTIONS:
-        adapter = _with_layout(adapter, family, strict)
-    adapter.__name__ = adapter.__qualname__ = family
-    adapter.__module__ = module
-    return adapter
+    compute, native_layout = _FAMILIES[family]
+    function = restore(compute, context) if isinstance(compute, str) else build_adapter(compute, context)
+    if native_layout is not None:
+        function = _with_layout(function, native_layout, strict)
+    function.__name__ = function.__qualname__ = family
+    function.__module__ = module
+    return function
 
 
-def _with_layout(function: Function, family: str, strict: bool) -> Function:
+def _with_layout(function: Function, native: str, strict: bool) -> Function:
     """A function of a family whose forms have no ``layout`` themselves, with that keyword."""
-    info = info_of(function)
-    assert info is not None
-    signature = live_signature(function)
-    native = _FIXED.get(family)
+    info: AdapterInfo = vars(function)[MARK]
 
     def laid_out(*args: Any, layout: str | None = None, **kwargs: Any) -> Any:
         if layout is None:
@@ -72,7 +58,7 @@ def _with_layout(function: Function, family: str, strict: bool) -> Function:
         if layout not in layouts.LAYOUTS:
             raise refuse(info, args, {**kwargs, "layout": layout}, layouts.unknown_layout(layout))
         _check(info, args, kwargs, layout)
-        if native is None:
+        if not native:
             return function(*args, **_with_axis(info, args, kwargs, layout))
         if layout == native:
             return function(*args, **kwargs)
@@ -84,12 +70,12 @@ def _with_layout(function: Function, family: str, strict: bool) -> Function:
         return _turn(output) if isinstance(output, Tensor) else tuple(map(_turn, output))
 
     laid_out.__doc__ = function.__doc__
-    laid_out.__rope_compat__ = info  # type: ignore[attr-defined]
+    setattr(laid_out, MARK, info)
+    signature = live_signature(function)
     if signature is not None:
-        keyword = inspect.Parameter("layout", inspect.Parameter.KEYWORD_ONLY, default=None)
         parameters = list(signature.parameters.values())
         place = len(parameters) - any(each.kind is each.VAR_KEYWORD for each in parameters)
-        parameters.insert(place, keyword)
+        parameters.insert(place, inspect.Parameter("layout", inspect.Parameter.KEYWORD_ONLY, default=None))
         laid_out.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return laid_out
 
@@ -107,18 +93,16 @@ def _rotated(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int | str]:
 
 def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Tensor], int | None]:
     """What is rotated, by name, and how many positions the angles hold; None where that cannot be told."""
-    places = _rotated(args, kwargs)
-    values = [args[place] if isinstance(place, int) else kwargs[place] for place in places]
-    names = ("tensor",) if len(values) == 1 else ("q", "k")
-    angles = kwargs.get("cos", kwargs.get("freqs", args[len(values)] if len(args) > len(values) else None))
-    # Beside position_ids angles may be a table, of as many rows as it likes.
-    has_positions = kwargs.get("position_ids") is not None or any(
-        isinstance(value, Tensor) for value in args[4:]
-    )
-    length = angles.shape[-2] if isinstance(angles, Tensor) and angles.dim() >= 2 else None
+    values = [args[each] if isinstance(each, int) else kwargs[each] for each in _rotated(args, kwargs)]
     if not all(isinstance(value, Tensor) and value.dim() >= 3 for value in values):
         return {}, None
-    return dict(zip(names, values, strict=False)), None if has_positions else length
+    names = ("tensor",) if len(values) == 1 else ("q", "k")
+    angles = kwargs.get("cos", kwargs.get("freqs", args[len(values)] if len(args) > len(values) else None))
+    length = angles.shape[-2] if isinstance(angles, Tensor) and angles.dim() >= 2 else None
+    # Beside position_ids angles may be a table, of as many rows as it likes.
+    if kwargs.get("position_ids") is not None or any(isinstance(value, Tensor) for value in args[4:]):
+        length = None
+    return dict(zip(names, values, strict=False)), length
 
 
 def _check(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any], layout: str) -> None:
@@ -152,6 +136,5 @@ def _with_axis(
         return {**kwargs, "unsqueeze_dim": axis}
     if said % 4 != axis:
         why = f"layout={layout!r} means unsqueeze_dim={axis}, but unsqueeze_dim={said} was given"
-        error: CallFormError = refuse(info, args, {**kwargs, "layout": layout}, why)
-        raise error
+        raise refuse(info, args, {**kwargs, "layout": layout}, why)
     return kwargs

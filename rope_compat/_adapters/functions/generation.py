@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
@@ -11,9 +10,6 @@ from typing import Any, Literal
 from .signature import live_signature, mentions, picks_rows, reads_argument, signature_text
 
 __all__ = ["Generation", "read_generation"]
-
-Positions = Literal["none", "ignored", "indexes"]
-Style = Literal["unsqueeze", "rank4", "fixed"]
 
 _TRAILING = ("position_ids", "unsqueeze_dim", "offset")
 
@@ -24,7 +20,7 @@ class Generation:
 
     Attributes:
         signature: as text, without annotations.
-        names: parameters that can be given by keyword.
+        names: parameters that have a name, in their order.
         order: ``cos_sin``, ``sin_cos`` (GPT-J, CodeGen) or ``freqs`` (angles).
         tensors: how many tensors to rotate come before cos: 1, 2 or 3.
         trailing: the parameters after sin, in order.
@@ -39,15 +35,15 @@ class Generation:
     """
 
     signature: str
-    names: frozenset[str]
+    names: tuple[str, ...]
     order: Literal["cos_sin", "sin_cos", "freqs"]
     tensors: int
-    trailing: tuple[str, ...]
-    positions: Positions
-    positions_required: bool
-    style: Style
-    table_rank: int
-    k_optional: bool
+    trailing: tuple[str, ...] = ()
+    positions: Literal["none", "ignored", "indexes"] = "none"
+    positions_required: bool = False
+    style: Literal["unsqueeze", "rank4", "fixed"] = "rank4"
+    table_rank: int = 2
+    k_optional: bool = False
     extra: tuple[str, ...] = ()
 
 
@@ -57,66 +53,51 @@ def read_generation(function: Callable[..., Any]) -> Generation | None:
     if signature is None:
         return None
     text = signature_text(signature)
-    parameters = [p for p in signature.parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-    names = [p.name for p in parameters]
-    has_kwargs = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    parameters = {
+        name: p for name, p in signature.parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    }
+    names = tuple(parameters)
     if len(names) == 2 and names[1] == "freqs":
-        return _generation(function, text, names, "freqs", 1, ())
-    if "cos" not in names or "sin" not in names or any(p.kind is p.KEYWORD_ONLY for p in parameters):
+        return Generation(text, names, "freqs", 1)
+    if "cos" not in names or "sin" not in names or any(p.kind is p.KEYWORD_ONLY for p in parameters.values()):
         return None
     cos, sin = names.index("cos"), names.index("sin")
     if abs(cos - sin) != 1 or min(cos, sin) not in (1, 2, 3):
         return None
     tensors = min(cos, sin)
-    after = parameters[tensors + 2 :]
     trailing = tuple(takewhile(_TRAILING.__contains__, names[tensors + 2 :]))
-    extra = after[len(trailing) :]
-    if len(trailing) > 2 or any(p.default is p.empty or p.name in _TRAILING for p in extra):
+    extra = names[tensors + 2 + len(trailing) :]
+    optional = {name for name, p in parameters.items() if p.default is not p.empty}
+    if len(trailing) > 2 or not optional.issuperset(extra) or not set(_TRAILING).isdisjoint(extra):
         return None
-    order: Literal["cos_sin", "sin_cos"] = "cos_sin" if cos < sin else "sin_cos"
-    built = _generation(function, text, names, order, tensors, trailing, parameters)
-    # DINOv3's `(q, k, cos, sin, **kwargs)` (from 4.56.0) swallows keywords and adds no axis.
-    return built if not has_kwargs or not trailing else None
-
-
-def _generation(
-    function: Callable[..., Any],
-    text: str,
-    names: list[str],
-    order: Literal["cos_sin", "sin_cos", "freqs"],
-    tensors: int,
-    trailing: tuple[str, ...],
-    parameters: list[inspect.Parameter] | None = None,
-) -> Generation:
-    positions: Positions = "none"
-    by_name = {p.name: p for p in parameters or ()}
-    required = "position_ids" in by_name and by_name["position_ids"].default is inspect.Parameter.empty
-    if "position_ids" in trailing:
-        # Liger's function reads them as well, to hand them on to a kernel that ignores them.
-        indexes = reads_argument(function, "position_ids") is not False and (required or picks_rows(function))
-        positions = "indexes" if indexes else "ignored"
+    if trailing and any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+        # DINOv3's `(q, k, cos, sin, **kwargs)` (from 4.56.0) swallows keywords and adds no axis.
+        return None
+    indexes = "position_ids" in trailing and _indexes(function, is_required="position_ids" not in optional)
+    style: Literal["unsqueeze", "rank4", "fixed"] = "fixed"
+    if "unsqueeze_dim" in trailing or indexes:
+        style = "unsqueeze"
+    elif "offset" in trailing or (tensors == 1 and not trailing):
+        # ESM `(x, cos, sin)` to 5.5.4 and GPT-NeoX-Japanese `offset=` to 4.44.2 slice [1, 1, S, D] tables.
+        style = "rank4"
     return Generation(
         signature=text,
-        names=frozenset(names),
-        order=order,
+        names=names,
+        order="cos_sin" if cos < sin else "sin_cos",
         tensors=tensors,
         trailing=trailing,
-        positions=positions,
-        positions_required=required,
-        style=_style(function, tensors, trailing, positions),
+        positions="indexes" if indexes else "ignored" if "position_ids" in trailing else "none",
+        positions_required="position_ids" in names and "position_ids" not in optional,
+        style=style,
         # Up to 4.34.1 tables were [1, 1, S, D]: gathered from, or squeezed before they were indexed.
         table_rank=4 if mentions(function, "gather", "squeeze") else 2,
-        k_optional="k" in by_name and by_name["k"].default is None,
-        extra=tuple(names[tensors + 2 + len(trailing) :]),
+        k_optional="k" in optional and parameters["k"].default is None,
+        extra=extra,
     )
 
 
-def _style(
-    function: Callable[..., Any], tensors: int, trailing: tuple[str, ...], positions: Positions
-) -> Style:
-    if "unsqueeze_dim" in trailing or positions == "indexes":
-        return "unsqueeze"
-    # ESM `(x, cos, sin)` to 5.5.4 and GPT-NeoX-Japanese `offset=` to 4.44.2 slice [1, 1, S, D] tables.
-    if "offset" in trailing or (tensors == 1 and not trailing):
-        return "rank4"
-    return "fixed"
+def _indexes(function: Callable[..., Any], *, is_required: bool) -> bool:
+    """Whether ``position_ids`` pick rows. Liger's function reads them too, for a kernel that ignores them."""
+    if reads_argument(function, "position_ids") is False:
+        return False
+    return is_required or picks_rows(function)

@@ -8,7 +8,6 @@ rank tells them apart, and where it does not fit either, the call is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
@@ -16,26 +15,21 @@ from torch.fx import Proxy
 
 from ..._facts.call_forms import INDEXED_SECTIONS, MERGED
 from ...errors import CallFormError
+from ...rotary.layouts import is_table
 from ...rotary.mismatch import explain_mismatch
-from .base import AdapterInfo, Context, dress, is_compiling, misfit, refuse
+from .base import AdapterInfo, Context, count, dress, misfit, refuse
+from .generation import Generation
 from .native_call import rows_as_table
-from .parse import UnreadableCall, is_axis, is_positions, is_table
+from .parse import UnreadableCall, is_axis, is_positions
 from .signature import live_signature, reads_argument, signature_text
 
-__all__ = ["MultimodalGeneration", "adapt_multimodal", "multimodal_adapter", "read_multimodal"]
+__all__ = ["adapt_multimodal", "read_multimodal"]
 
 Function = Callable[..., Any]
 
 _TENSORS = ("q", "k", "cos", "sin")
 _OPTIONS = ("position_ids", "mrope_section", "unsqueeze_dim")
-
-
-@dataclass(frozen=True, slots=True)
-class MultimodalGeneration:
-    """What a live function takes. ``positions``: transformers' have none, copies of older code index."""
-
-    signature: str
-    positions: Literal["none", "ignored", "indexes"]
+_NATIVE = (*_TENSORS, "mrope_section", "unsqueeze_dim")
 
 
 class _Call(NamedTuple):
@@ -48,68 +42,45 @@ class _Call(NamedTuple):
     unsqueeze_dim: int
 
 
-def read_multimodal(function: Function) -> MultimodalGeneration | None:
-    """The generation of `function`, or None where it is not one of the family."""
-    signature = live_signature(function)
-    if signature is None:
-        return None
-    names = tuple(signature.parameters)
-    text = signature_text(signature)
-    if names == (*_TENSORS, "mrope_section", "unsqueeze_dim"):
-        return MultimodalGeneration(text, "none")
-    if names == (*_TENSORS, *_OPTIONS):
-        indexes = reads_argument(function, "position_ids") is not False
-        return MultimodalGeneration(text, "indexes" if indexes else "ignored")
-    return None
+def read_multimodal(function: Function) -> Generation | None:
+    """The generation of `function`, or None where it is not one of the family.
 
-
-def adapt_multimodal(native: Function, generation: MultimodalGeneration, context: Context) -> Function:
-    """Build the adapter that stands in the place of `native`."""
-    info = AdapterInfo(context, native, generation.signature, (INDEXED_SECTIONS, MERGED))
-    sections = _native_caller(native, generation.positions)
-
-    def merged(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int) -> Any:
-        # Three equal axes: whichever a section is taken from, it is the one that was given.
-        cos, sin = (table.expand(3, *table.shape) for table in (cos, sin))
-        return sections(q, k, cos, sin, [cos.shape[-1] // 2, 0, 0], unsqueeze_dim)
-
-    adapter = multimodal_adapter(info, sections, merged, native if generation.positions == "none" else None)
-    return dress(adapter, info)
-
-
-def _native_caller(native: Function, positions: str) -> Function:
-    """`native`, called with cos and sin of each axis and no positions."""
-    if positions == "none":
-        return native
-
-    def call(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, mrope_section: Any, unsqueeze_dim: int) -> Any:
-        if positions == "ignored":
-            return native(q, k, cos, sin, None, mrope_section, unsqueeze_dim)
-        cos, sin, rows = rows_as_table(cos, sin)
-        return native(q, k, cos, sin, rows, mrope_section, unsqueeze_dim)
-
-    return call
-
-
-def multimodal_adapter(
-    info: AdapterInfo, sections: Function, merged: Function, native: Function | None
-) -> Function:
-    """An adapter that takes all forms.
-
-    ``sections``: computes cos and sin of each axis; ``merged``: computes what is merged already;
-    ``native``: called as the caller called, None where no call is native.
+    transformers' have no positions, copies of older code index with them, or ignore them.
     """
+    signature = live_signature(function)
+    names = tuple(signature.parameters) if signature is not None else ()
+    if signature is None or names not in (_NATIVE, (*_TENSORS, *_OPTIONS)):
+        return None
+    positions: Literal["none", "ignored", "indexes"] = "none"
+    if names != _NATIVE:
+        positions = "ignored" if reads_argument(function, "position_ids") is False else "indexes"
+    return Generation(signature_text(signature), names, "cos_sin", 2, names[4:], positions)
 
-    def adapter(*args: Any, **kwargs: Any) -> Any:
+
+def adapt_multimodal(
+    native: Function, generation: Generation, context: Context, merged: Function | None = None
+) -> Function:
+    """Build the adapter that stands in the place of `native`; `merged` computes what is merged already."""
+    info = AdapterInfo(context, native, generation.signature, (INDEXED_SECTIONS, MERGED))
+    takes_sections = generation.positions == "none"
+    by_sections = native if takes_sections else _without_positions(native, generation)
+
+    def by_three_equal_axes(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int) -> Any:
+        # Whichever axis a section is taken from, it is the one that was given.
+        cos, sin = (table.expand(3, *table.shape) for table in (cos, sin))
+        return by_sections(q, k, cos, sin, [cos.shape[-1] // 2, 0, 0], unsqueeze_dim)
+
+    by_merged = merged or by_three_equal_axes
+
+    def by_rank(*args: Any, **kwargs: Any) -> Any:
         try:
-            if native is not None and _is_native(args, kwargs):
+            if takes_sections and _is_native(args, kwargs):
                 return native(*args, **kwargs)
             form, call = _read(args, kwargs)
-            if not is_compiling():
-                info.count(form)
+            count(info, form)
             if form == "merged":
-                return merged(call.q, call.k, call.cos, call.sin, call.unsqueeze_dim)
-            return sections(call.q, call.k, call.cos, call.sin, call.mrope_section, call.unsqueeze_dim)
+                return by_merged(call.q, call.k, call.cos, call.sin, call.unsqueeze_dim)
+            return by_sections(call.q, call.k, call.cos, call.sin, call.mrope_section, call.unsqueeze_dim)
         except UnreadableCall as reason:
             raise refuse(info, args, kwargs, str(reason)) from None
         except CallFormError as error:
@@ -121,7 +92,21 @@ def multimodal_adapter(
                 raise
             raise misfit(info, problem) from error
 
-    return adapter
+    return dress(by_rank, info)
+
+
+def _without_positions(native: Function, generation: Generation) -> Function:
+    """`native`, called with cos and sin of each axis."""
+
+    def by_sections(
+        q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, mrope_section: Any, unsqueeze_dim: int
+    ) -> Any:
+        rows = None
+        if generation.positions == "indexes":
+            cos, sin, rows = rows_as_table(cos, sin)
+        return native(q, k, cos, sin, rows, mrope_section, unsqueeze_dim)
+
+    return by_sections
 
 
 def _is_native(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -130,7 +115,7 @@ def _is_native(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     if not 5 <= given + len(kwargs) <= 6:
         return False
     for name in kwargs:
-        if name not in _TENSORS and name != "mrope_section" and name != "unsqueeze_dim":
+        if name not in _NATIVE:
             return False
     if given > 4 and not isinstance(args[4], (list, tuple)):
         return False
@@ -147,6 +132,7 @@ def _read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, _Call]:
     cos, positions = call.cos, call.position_ids
     if cos.shape != call.sin.shape:
         raise UnreadableCall(f"cos has shape {tuple(cos.shape)}, sin {tuple(call.sin.shape)}")
+    form = "sections"
     if is_table(cos) and positions is not None:
         if positions.dim() != 3:
             raise UnreadableCall(
@@ -154,21 +140,17 @@ def _read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, _Call]:
             )
         width = cos.shape[-1]
         cos, sin = cos.reshape(-1, width)[positions], call.sin.reshape(-1, width)[positions]
-        return "indexed sections", _with_sections(call._replace(cos=cos, sin=sin))
-    if cos.dim() == 4 and not is_table(cos):
-        return "sections", _with_sections(call)
-    if cos.dim() == 3 and (call.q.dim() != 4 or cos.shape[0] in (1, call.q.shape[0])):
+        form, call = "indexed sections", call._replace(cos=cos, sin=sin)
+    elif cos.dim() == 3 and (call.q.dim() != 4 or cos.shape[0] in (1, call.q.shape[0])):
         return "merged", call
-    raise UnreadableCall(
-        f"cos has shape {tuple(cos.shape)} and q {tuple(call.q.shape)}: neither [3, B, S, D], by axis, nor "
-        "[B, S, D], merged"
-    )
-
-
-def _with_sections(call: _Call) -> _Call:
+    elif cos.dim() != 4 or is_table(cos):
+        raise UnreadableCall(
+            f"cos has shape {tuple(cos.shape)} and q {tuple(call.q.shape)}: neither [3, B, S, D], by axis, "
+            "nor [B, S, D], merged"
+        )
     if call.mrope_section is None:
         raise UnreadableCall("mrope_section is missing: cos and sin are not merged")
-    return call
+    return form, call
 
 
 def _bind(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..._facts.call_forms import WITH_OPTIONS
-from .base import AdapterInfo, Context, dress, is_compiling, refuse
+from .base import AdapterInfo, Context, count, dress, refuse
 from .parse import is_axis
 from .signature import live_signature, signature_text
 
-__all__ = ["Generation2d", "adapt_2d", "read_2d"]
+__all__ = ["adapt_2d", "read_2d"]
 
 Function = Callable[..., Any]
 
@@ -22,45 +21,35 @@ _TENSORS = ("q", "k", "cos", "sin")
 _OPTIONS = ("num_k_exclude_rope", "repeat_freqs_k")
 
 
-@dataclass(frozen=True, slots=True)
-class Generation2d:
-    """What a live function takes: the four tensors, with or without options."""
-
-    signature: str
-    has_options: bool
-
-
-def read_2d(function: Function) -> Generation2d | None:
-    """The generation of `function`, or None where it is not one of the family."""
+def read_2d(function: Function) -> str | None:
+    """The signature of `function`, the four tensors with or without options; None if it is another."""
     signature = live_signature(function)
-    names = tuple(signature.parameters) if signature is not None else ()
-    if signature is None or names not in (_TENSORS, (*_TENSORS, *_OPTIONS)):
+    if signature is None or tuple(signature.parameters) not in (_TENSORS, (*_TENSORS, *_OPTIONS)):
         return None
-    return Generation2d(signature_text(signature), len(names) > len(_TENSORS))
+    return signature_text(signature)
 
 
-def adapt_2d(native: Function, generation: Generation2d, context: Context) -> Function:
+def adapt_2d(native: Function, signature: str, context: Context) -> Function:
     """Build the adapter; `native` itself where it has the options, and so takes every form."""
-    if generation.has_options:
+    if _OPTIONS[0] in signature:
         return native
-    info = AdapterInfo(context, native, generation.signature, (WITH_OPTIONS,))
+    info = AdapterInfo(context, native, signature, (WITH_OPTIONS,))
 
-    def adapter(*args: Any, **kwargs: Any) -> Any:
+    def with_or_without_options(*args: Any, **kwargs: Any) -> Any:
         if len(args) + len(kwargs) <= 4 and not any(name in kwargs for name in _OPTIONS):
             return native(*args, **kwargs)
         given = dict(zip((*_TENSORS, *_OPTIONS), args, strict=False))
         if len(args) > 6 or given.keys() & kwargs.keys():
             raise refuse(info, args, kwargs, "it has too many arguments, or one of them twice")
         given |= kwargs
-        excluded, repeated = given.pop("num_k_exclude_rope", 0), given.pop("repeat_freqs_k", False)
+        excluded, repeated = given.pop(_OPTIONS[0], 0), given.pop(_OPTIONS[1], False)
         if not is_axis(excluded) or not isinstance(repeated, bool) or given.keys() != set(_TENSORS):
             why = "expected q, k, cos, sin, an int num_k_exclude_rope and a bool repeat_freqs_k"
             raise refuse(info, args, kwargs, why)
-        if not is_compiling():
-            info.count(WITH_OPTIONS.name)
+        count(info, WITH_OPTIONS.name)
         return _with_options(native, **given, excluded=excluded, repeated=repeated)
 
-    return dress(adapter, info)
+    return dress(with_or_without_options, info)
 
 
 def _with_options(

@@ -12,11 +12,20 @@ import torch
 from torch import Tensor
 
 from ...rotary import layouts
+from ...rotary.layouts import is_table
 
-__all__ = ["MislaidCall", "RotaryCall", "UnreadableCall", "is_table", "length_of", "parse_call"]
+__all__ = [
+    "MislaidCall",
+    "RotaryCall",
+    "UnreadableCall",
+    "is_axis",
+    "is_positions",
+    "length_of",
+    "parse_call",
+]
 
 _ROTATED = ("q", "k", "v", "x", "tensor")
-_OPTIONS = ("position_ids", "unsqueeze_dim", "offset", "layout")
+_KNOWN = frozenset((*_ROTATED, "cos", "sin", "position_ids", "unsqueeze_dim", "offset", "layout"))
 
 
 class UnreadableCall(Exception):  # noqa: N818 - never leaves the package: `refuse` turns it into an error
@@ -45,11 +54,6 @@ class RotaryCall(NamedTuple):
     position_ids: Tensor | None
     unsqueeze_dim: int | None
     offset: int | None
-
-
-def is_table(cos: Any) -> bool:
-    """Whether `cos` is a tensor of the shape of a table: ``[S, D]``, or ``[1, 1, S, D]`` as up to 4.34."""
-    return isinstance(cos, Tensor) and layouts.is_table(cos)
 
 
 def is_positions(value: Any) -> bool:
@@ -82,45 +86,19 @@ def parse_call(
     Raises:
         UnreadableCall: the call is in no known form.
     """
-    leading = 0
+    tensors: list[Any] = []
     for value in args:
         if not (isinstance(value, Tensor) and value.is_floating_point()):
             break
-        leading += 1
-    tensors, rest = list(args[:leading]), args[leading:]
-    options: dict[str, Any] = {}
-    named: dict[str, Any] = {}
-    for name, value in kwargs.items():
-        if name in _OPTIONS:
-            options[name] = value
-        elif name in _ROTATED or name in ("cos", "sin"):
-            named[name] = value
-        else:
+        tensors.append(value)
+    rest = args[len(tensors) :]
+    for name in kwargs:
+        if name not in _KNOWN:
             raise UnreadableCall(f"no form has an argument {name!r}")
-    cos, sin = _take_cos_sin(tensors, named)
-    rotated = _take_rotated(tensors, named)
-    if len(rotated) > most:
-        raise UnreadableCall(
-            f"{len(rotated)} floating-point tensors stand before cos and sin; this function rotates at most "
-            f"{most}, and position_ids must be integers"
-        )
-    _read_rest(rest, options, fifth_is_offset=fifth_is_offset and cos.dim() == 4)
-    call = RotaryCall(
-        rotated,
-        cos,
-        sin,
-        _positions(options.get("position_ids")),
-        _axis("unsqueeze_dim", options.get("unsqueeze_dim")),
-        _axis("offset", options.get("offset")),
-    )
-    return call if options.get("layout") is None else _laid_out(call, options["layout"])
-
-
-def _take_cos_sin(tensors: list[Any], named: dict[str, Any]) -> tuple[Tensor, Tensor]:
     if len(tensors) > 5:
         raise UnreadableCall(f"{len(tensors)} floating-point tensors are given; forms have 3, 4 or 5")
-    sin = named.pop("sin") if "sin" in named else tensors.pop() if tensors else None
-    cos = named.pop("cos") if "cos" in named else tensors.pop() if tensors else None
+    sin = kwargs["sin"] if "sin" in kwargs else tensors.pop() if tensors else None
+    cos = kwargs["cos"] if "cos" in kwargs else tensors.pop() if tensors else None
     if not isinstance(cos, Tensor) or not isinstance(sin, Tensor):
         raise UnreadableCall("cos and sin must be tensors")
     if cos.shape != sin.shape:
@@ -128,57 +106,59 @@ def _take_cos_sin(tensors: list[Any], named: dict[str, Any]) -> tuple[Tensor, Te
             f"the last two of the floating-point tensors, cos and sin, have shapes {tuple(cos.shape)} and "
             f"{tuple(sin.shape)}; they must be equal, and position_ids must be integers"
         )
-    return cos, sin
+    rotated = _rotated(tensors, kwargs)
+    if len(rotated) > most:
+        raise UnreadableCall(
+            f"{len(rotated)} floating-point tensors stand before cos and sin; this function rotates at most "
+            f"{most}, and position_ids must be integers"
+        )
+    positions, axis, offset = _options(rest, kwargs, fifth_is_offset=fifth_is_offset and cos.dim() == 4)
+    call = RotaryCall(rotated, cos, sin, positions, axis, offset)
+    layout = kwargs.get("layout")
+    return call if layout is None else _laid_out(call, layout)
 
 
-def _take_rotated(tensors: list[Any], named: dict[str, Any]) -> tuple[Tensor, ...]:
+def _rotated(tensors: list[Any], kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
     """The tensors to rotate, from what stands before cos and from keywords, in their order."""
-    given = [name for name in _ROTATED if named.get(name) is not None]
+    given = [name for name in _ROTATED if kwargs.get(name) is not None]
     places = ("q", "k", "v")[len(tensors) :]
     if given not in ([], list(places[: len(given)])) and (tensors or given not in (["x"], ["tensor"])):
         raise UnreadableCall(
             f"{', '.join(given)} by keyword do not fit the {len(tensors)} tensors before them"
         )
-    rotated = (*tensors, *(named[name] for name in given))
-    if not rotated or not all(isinstance(tensor, Tensor) for tensor in rotated):
+    named = [kwargs[name] for name in given]
+    if not (tensors or named) or not all(isinstance(value, Tensor) for value in named):
         raise UnreadableCall("the tensors to rotate are missing")
-    return rotated
+    return (*tensors, *named)
 
 
-def _read_rest(rest: tuple[Any, ...], options: dict[str, Any], *, fifth_is_offset: bool) -> None:
-    """Add what follows sin by position to `options`."""
+def _options(
+    rest: tuple[Any, ...], kwargs: dict[str, Any], *, fifth_is_offset: bool
+) -> tuple[Tensor | None, int | None, int | None]:
+    """position_ids, unsqueeze_dim and offset, from what follows sin and from keywords."""
     if len(rest) > 2:
         raise UnreadableCall(f"{len(rest)} arguments follow sin; forms have at most 2")
-    found: list[tuple[str, Any]] = []
-    if rest:
-        first = "position_ids" if not is_axis(rest[0]) else "offset" if fifth_is_offset else "unsqueeze_dim"
-        found.append((first, rest[0]))
-    if len(rest) == 2:
-        if found[0][0] != "position_ids":
+    places: tuple[str, ...] = ("position_ids", "unsqueeze_dim")
+    if rest and is_axis(rest[0]):
+        if len(rest) == 2:
             raise UnreadableCall("an argument follows the axis (int) that follows sin")
-        found.append(("unsqueeze_dim", rest[1]))
-    for name, value in found:
-        if name in options:
+        places = ("offset",) if fifth_is_offset else ("unsqueeze_dim",)
+    said = dict(kwargs)
+    for name, value in zip(places, rest, strict=False):
+        if name in said:
             raise UnreadableCall(f"{name} is given twice, by position and by keyword")
-        options[name] = value
-
-
-def _positions(value: Any) -> Tensor | None:
-    if value is None:
-        return None
-    if not is_positions(value):
-        kind = f"{value.dtype} of rank {value.dim()}" if isinstance(value, Tensor) else type(value).__name__
+        said[name] = value
+    positions = said.get("position_ids")
+    if positions is not None and not is_positions(positions):
+        kind = type(positions).__name__
+        if isinstance(positions, Tensor):
+            kind = f"{positions.dtype} of rank {positions.dim()}"
         raise UnreadableCall(f"position_ids must be an integer tensor of rank 1 or more, not {kind}")
-    assert isinstance(value, Tensor)
-    return value
-
-
-def _axis(name: str, value: Any) -> int | None:
-    if value is None:
-        return None
-    if not is_axis(value):
-        raise UnreadableCall(f"{name} must be an int, not {type(value).__name__}")
-    return int(value)
+    for name in ("unsqueeze_dim", "offset"):
+        value = said.get(name)
+        if value is not None and not is_axis(value):
+            raise UnreadableCall(f"{name} must be an int, not {type(value).__name__}")
+    return positions, said.get("unsqueeze_dim"), said.get("offset")
 
 
 def length_of(call: RotaryCall) -> int | None:

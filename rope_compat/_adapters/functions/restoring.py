@@ -6,15 +6,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..._facts.call_forms import INDEXED_SECTIONS, MERGED
 from ...rotary import frequencies, operations
 from ...rotary.pairing import rotate_half
 from ...rotary.rotation import rotate_pair
-from .base import AdapterInfo, Context, dress
+from .base import MARK, AdapterInfo, Context, as_restored, dress
 from .build import FAMILIES
-from .flashatt import restore_flashatt
-from .multimodal import multimodal_adapter, read_multimodal
+from .generation import Generation
+from .multimodal import adapt_multimodal
 from .signature import live_signature, signature_text
+from .vision import restore_flashatt
 
 __all__ = ["OPERATIONS", "restore"]
 
@@ -46,49 +46,31 @@ def restore(operation: str, context: Context) -> Function:
     compute = OPERATIONS[operation]
     family = FAMILIES.get(context.family)
     generation = family.read(compute) if family is not None else None
-    if context.family == "apply_multimodal_rotary_pos_emb":
-        adapter, info = _multimodal(compute, context)
-    else:
-        found = family.adapt(compute, generation, context) if family is not None and generation else None
-        if found is None or found is compute:
-            # One form, or one that takes all others: what it lacks is an object of its own.
-            adapter, info = _alone(compute, context)
-        else:
-            adapter, info = found, vars(found)["__rope_compat__"]
-    return _as_restored(adapter, info, compute)
+    adapter: Function | None = None
+    if isinstance(generation, Generation) and context.family == "apply_multimodal_rotary_pos_emb":
+        # What is merged already is computed by what the release has for it: from 5.17.0 on, its own function.
+        plain = vars(sys.modules.get(context.module, sys)).get("apply_rotary_pos_emb", rotate_pair)
+        adapter = adapt_multimodal(compute, generation, context, merged=plain)
+    elif family is not None and generation is not None:
+        adapter = family.adapt(compute, generation, context)
+    if adapter is None or adapter is compute:
+        # One form, or one that takes all others: what it lacks is an object of its own.
+        adapter = _alone(compute, context)
+    signature = vars(adapter)[MARK].native_signature
+    until = f", removed in {context.removed_in}" if context.removed_in else ""
+    return as_restored(
+        adapter,
+        f"{context.family}{signature} of {context.module}{until}, restored by rope_compat.\n\n"
+        f"Computed by {compute.__module__}.{compute.__qualname__}.",
+    )
 
 
-def _multimodal(compute: Function, context: Context) -> tuple[Function, AdapterInfo]:
-    """What is merged already is computed by what the release has for it: from 5.17.0 on, its own function."""
-    generation = read_multimodal(compute)
-    assert generation is not None
-    info = AdapterInfo(context, compute, generation.signature, (INDEXED_SECTIONS, MERGED))
-    plain = vars(sys.modules.get(context.module, sys)).get("apply_rotary_pos_emb", rotate_pair)
-    adapter = multimodal_adapter(info, compute, plain, native=compute)
-    return dress(adapter, info), info
-
-
-def _alone(compute: Function, context: Context) -> tuple[Function, AdapterInfo]:
+def _alone(compute: Function, context: Context) -> Function:
     """A function object of its own, for a name that has had one form."""
     signature = live_signature(compute)
     assert signature is not None
-    info = AdapterInfo(context, compute, signature_text(signature), ())
 
     def restored(*args: Any, **kwargs: Any) -> Any:
         return compute(*args, **kwargs)
 
-    return dress(restored, info), info
-
-
-def _as_restored(adapter: Function, info: AdapterInfo, compute: Function) -> Function:
-    """Say whose place it takes, instead of what computes it; see `base.is_restored`."""
-    info.native = None
-    context = info.context
-    adapter.__name__ = adapter.__qualname__ = context.family
-    adapter.__module__ = context.module
-    until = f", removed in {context.removed_in}" if context.removed_in else ""
-    adapter.__doc__ = (
-        f"{context.family}{info.native_signature} of {context.module}{until}, restored by rope_compat.\n\n"
-        f"Computed by {compute.__module__}.{compute.__qualname__}."
-    )
-    return adapter
+    return dress(restored, AdapterInfo(context, compute, signature_text(signature), ()))

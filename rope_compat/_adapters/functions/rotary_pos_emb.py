@@ -16,23 +16,21 @@ from torch.fx import Proxy
 
 from ..._facts.call_forms import GATHERED, INDEXED, OFFSET, PLAIN, SINGLE, CallForm
 from ...errors import LayoutError
-from ...rotary import layouts as memory
-from ...rotary.layouts import explain_ambiguous
+from ...rotary.layouts import explain_ambiguous, is_table, is_transposed
 from ...rotary.mismatch import explain_mismatch
-from .base import AdapterInfo, Context, dress, is_compiling, misfit, refuse
+from .base import AdapterInfo, Context, dress, misfit, refuse
 from .generation import Generation
 from .native_call import NativeCaller
-from .parse import MislaidCall, UnreadableCall, is_axis, is_positions, is_table, length_of, parse_call
-from .positions import TableRule, table_rule
+from .parse import MislaidCall, UnreadableCall, is_axis, is_positions, length_of, parse_call
 from .signature import mentions
 
 __all__ = ["adapt_rotary_pos_emb"]
 
-Adapter = Callable[..., Any]
+Function = Callable[..., Any]
 Test = Callable[[tuple[Any, ...], dict[str, Any]], bool]
 
 
-def adapt_rotary_pos_emb(native: Adapter, generation: Generation, context: Context) -> Adapter | None:
+def adapt_rotary_pos_emb(native: Function, generation: Generation, context: Context) -> Function | None:
     """Build the adapter that stands in the place of `native`, None where it is something else.
 
     Native calls go straight through; a `RuntimeError` that comes from axes that do not
@@ -43,44 +41,50 @@ def adapt_rotary_pos_emb(native: Adapter, generation: Generation, context: Conte
         # Custom code's `(t, freqs)` (Qwen-1, Megatron) has the name only; freqs may be a list.
         return None
     if generation.style == "fixed" or generation.order != "cos_sin":
-        return _native_only(native, generation, context)
-    forms = _forms_beside(generation, context)
-    info = AdapterInfo(context, native, generation.signature, forms)
-    rule = table_rule(generation, context)
-    is_native = _native_test(generation, context, rule)
-    foreign = _foreign(NativeCaller(native, generation, context, rule), info)
+        return _own_form_only(native, generation, context)
+    info = AdapterInfo(context, native, generation.signature, ())
+    caller = NativeCaller(native, generation, info)
+    if generation.tensors < 3:
+        beside: tuple[CallForm, ...] = (PLAIN, GATHERED, INDEXED)
+        beside += (SINGLE,) if caller.takes_single else ()
+        beside += (OFFSET,) if caller.had_offset else ()
+        info.forms = tuple(form for form in beside if form.signature != generation.signature)
+    is_native = _native_test(generation, caller)
+    had_offset = caller.had_offset
+    # A function of one tensor is called once for each of two.
+    most = max(2, generation.tensors)
 
-    def general(*args: Any, **kwargs: Any) -> Any:
+    def in_any_form(*args: Any, **kwargs: Any) -> Any:
         try:
-            return native(*args, **kwargs) if is_native(args, kwargs) else foreign(args, kwargs)
+            if is_native(args, kwargs):
+                return native(*args, **kwargs)
+            return caller.compute(parse_call(args, kwargs, most=most, fifth_is_offset=had_offset))
+        except MislaidCall as reason:
+            raise misfit(info, str(reason)) from None
+        except UnreadableCall as reason:
+            raise refuse(info, args, kwargs, str(reason)) from None
         except RuntimeError as error:
             explained = _explain(info, args, kwargs)
             if explained is None:
                 raise
             raise explained from error
 
-    plain = (
-        generation.tensors == 2 and generation.positions != "indexes" and not generation.positions_required
-    )
-    plain = plain and generation.style == "unsqueeze" and not context.had_offset and not generation.k_optional
     if context.strict:
-        return dress(_strictly(general, info), info)
-    return dress(_with_short_cut(native, general, info) if plain else general, info)
+        return dress(_where_proven(in_any_form, info), info)
+    takes_four = generation.tensors == 2 and generation.style == "unsqueeze" and not generation.k_optional
+    if not takes_four or had_offset or generation.positions == "indexes" or generation.positions_required:
+        return dress(in_any_form, info)
 
-
-def _with_short_cut(native: Adapter, general: Adapter, info: AdapterInfo) -> Adapter:
-    """`general`, with a short cut for the most frequent call: q, k, cos, sin and nothing else.
-
-    Named parameters and not ``*args``, and everything spelled out: 0.2 microseconds and not 0.4, before
-    a function that may take as little as 30.
-    """
-
-    def adapter(
+    # A short cut for the most frequent call: q, k, cos, sin and nothing else. Named parameters and not *args,
+    # everything spelled out: 0.2 microseconds and not 0.4, before a function that may take as little as 30.
+    def q_k_cos_sin(
         q: Any = None, k: Any = None, cos: Any = None, sin: Any = None, *rest: Any, **kwargs: Any
     ) -> Any:
         if sin is None or rest or kwargs or (isinstance(cos, Tensor) and cos.dim() == 4):
+            if sin is not None and q is not None and k is not None and cos is not None:
+                return in_any_form(q, k, cos, sin, *rest, **kwargs)
             args, named = _as_given(q, k, cos, sin)
-            return general(*args, *rest, **named, **kwargs)
+            return in_any_form(*args, *rest, **named, **kwargs)
         try:
             return native(q, k, cos, sin)
         except RuntimeError as error:
@@ -89,19 +93,86 @@ def _with_short_cut(native: Adapter, general: Adapter, info: AdapterInfo) -> Ada
                 raise
             raise explained from error
 
-    return adapter
+    return dress(q_k_cos_sin, info)
 
 
-def _strictly(general: Adapter, info: AdapterInfo) -> Adapter:
-    """`general`, after a look at whether the layout is declared, or else proven."""
+def _as_given(q: Any, k: Any, cos: Any, sin: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments before the first that is missing, and those after it, which came by keyword."""
+    args: list[Any] = []
+    named: dict[str, Any] = {}
+    is_missed = False
+    for name, value in (("q", q), ("k", k), ("cos", cos), ("sin", sin)):
+        if value is None:
+            is_missed = True
+        elif is_missed:
+            named[name] = value
+        else:
+            args.append(value)
+    return tuple(args), named
 
-    def adapter(*args: Any, **kwargs: Any) -> Any:
+
+def _native_test(generation: Generation, caller: NativeCaller) -> Test:
+    """A function that tells native calls, by what distinguishes the forms and by nothing else.
+
+    What the generation decides is decided here; a call is then a look at cos, position_ids and the axis.
+    """
+    names, required = generation.names, generation.tensors + 2
+    # Where k may be left out, as in Qwen4-exp from 5.16.0, cos and sin may come by keyword.
+    needed = ("cos", "sin") if generation.k_optional else names[:required]
+    rank4, k_optional = generation.style == "rank4", generation.k_optional
+    indexes, ignores = generation.positions == "indexes", generation.positions == "ignored"
+
+    def is_native(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        given = dict(zip(names, args, strict=False))
+        for name, value in kwargs.items():
+            if name not in names or name in given:
+                return False
+            given[name] = value
+        for name in needed:
+            if name not in given:
+                return False
+        if len(args) > len(names) or ("unsqueeze_dim" in given and not is_axis(given["unsqueeze_dim"])):
+            return False
+        if k_optional and is_positions(given["sin"]):
+            # (x, cos, sin, position_ids), not (q, k, cos, sin).
+            return False
+        first, cos = given.get(names[0]), given["cos"]
+        if isinstance(cos, Proxy):
+            # torch.fx's symbolic tracing: there is no rank to look at.
+            return True
+        rank = cos.dim() if isinstance(cos, Tensor) else 0
+        if rank4:
+            return rank == 4 and is_axis(given.get("offset", 0))
+        if rank == 4 and generation.table_rank != 4 and not (isinstance(first, Tensor) and first.dim() > 4):
+            # An axis more would make the result rank 5: no release means that.
+            return False
+        if rank == 4 and caller.had_offset:
+            return False
+        positions = given.get("position_ids")
+        if positions is None:
+            is_said = "position_ids" in given
+            return not generation.positions_required or (
+                is_said and (ignores or (rank > 0 and is_table(cos)))
+            )
+        if not is_positions(positions):
+            return False
+        if indexes:
+            return rank == generation.table_rank
+        return ignores and not (rank > 0 and caller.picks_rows(first, cos, positions))
+
+    return is_native
+
+
+def _where_proven(in_any_form: Function, info: AdapterInfo) -> Function:
+    """`in_any_form`, after a look at whether the layout is declared, or else proven."""
+
+    def with_proven_layout(*args: Any, **kwargs: Any) -> Any:
         problem = _undeclared(info, args, kwargs)
         if problem is not None:
             raise misfit(info, problem)
-        return general(*args, **kwargs)
+        return in_any_form(*args, **kwargs)
 
-    return adapter
+    return with_proven_layout
 
 
 def _undeclared(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
@@ -122,124 +193,9 @@ def _undeclared(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]
             f"(b, h, s, d), has length 1, but cos and sin hold {length} positions"
         )
     fits_both = [tensor.shape[-3] == tensor.shape[-2] == length for tensor in tensors]
-    if fits_both and all(fits_both) and not any(map(memory.is_transposed, tensors)):
+    if fits_both and all(fits_both) and not any(map(is_transposed, tensors)):
         return explain_ambiguous(first.shape, name)
     return None
-
-
-def _as_given(q: Any, k: Any, cos: Any, sin: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments before the first that is missing, and those after it, which came by keyword."""
-    values = {"q": q, "k": k, "cos": cos, "sin": sin}
-    given = [name for name, value in values.items() if value is not None]
-    first_missing = next((place for place, value in enumerate(values.values()) if value is None), 4)
-    args = tuple(list(values.values())[:first_missing])
-    return args, {name: values[name] for name in given[first_missing:]}
-
-
-def _forms_beside(generation: Generation, context: Context) -> tuple[CallForm, ...]:
-    """The foreign forms that this target takes."""
-    if generation.tensors == 3:
-        return ()
-    single = context.had_single or generation.tensors == 1 or generation.k_optional
-    taken = (
-        PLAIN,
-        GATHERED,
-        INDEXED,
-        *((SINGLE,) if single else ()),
-        *((OFFSET,) if context.had_offset else ()),
-    )
-    return tuple(form for form in taken if form.signature != generation.signature)
-
-
-def _foreign(caller: NativeCaller, info: AdapterInfo) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
-    context = info.context
-    # A function of one tensor is called once for each of two.
-    most = max(2, caller.generation.tensors)
-
-    def foreign(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        try:
-            call = parse_call(args, kwargs, most=most, fifth_is_offset=context.had_offset)
-            form, run = caller.prepare(call)
-            if not is_compiling():
-                info.count(form)
-            return run()
-        except MislaidCall as reason:
-            raise misfit(info, str(reason)) from None
-        except UnreadableCall as reason:
-            raise refuse(info, args, kwargs, str(reason)) from None
-
-    return foreign
-
-
-def _native_test(generation: Generation, context: Context, rule: TableRule) -> Test:
-    """A function that tells native calls, by what distinguishes the forms and by nothing else."""
-    names = generation.names
-    trailing, extra = generation.trailing, generation.extra
-    required = generation.tensors + 2
-    position_place = required if trailing[:1] == ("position_ids",) else -1
-    axis_place = required + trailing.index("unsqueeze_dim") if "unsqueeze_dim" in trailing else -1
-    rank4 = generation.style == "rank4"
-    indexes, ignores = generation.positions == "indexes", generation.positions == "ignored"
-
-    def is_native(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        given = len(args)
-        tensors = min(given, required)
-        for name, value in kwargs.items():
-            if name not in names:
-                return False
-            if name not in trailing:
-                tensors += name not in extra
-            elif name == "unsqueeze_dim" and not is_axis(value):
-                return False
-        if tensors != required and not (generation.k_optional and _binds_cos_sin(given, kwargs, required)):
-            return False
-        if given > required + len(trailing) + len(extra):
-            return False
-        if generation.k_optional and given >= required and is_positions(args[required - 1]):
-            # (x, cos, sin, position_ids), not (q, k, cos, sin).
-            return False
-        if axis_place >= 0 and given > axis_place and not is_axis(args[axis_place]):
-            return False
-        cos = args[required - 2] if given > required - 2 else kwargs.get("cos")
-        if isinstance(cos, Proxy):
-            # torch.fx's symbolic tracing: there is no rank to look at.
-            return True
-        if rank4 or context.had_offset:
-            is_rank4 = isinstance(cos, Tensor) and cos.dim() == 4
-            if is_rank4 != rank4:
-                return False
-            if rank4:
-                return given <= required or is_axis(args[required])
-        if _has_rank4(cos) and generation.table_rank != 4 and _rank(args, kwargs) < 5:
-            # An axis more would make the result rank 5: no release means that.
-            return False
-        positions = args[position_place] if 0 <= position_place < given else kwargs.get("position_ids")
-        if positions is None:
-            said = given > required or "position_ids" in kwargs
-            return not generation.positions_required or (said and (ignores or is_table(cos)))
-        if not is_positions(positions):
-            return False
-        if indexes:
-            return isinstance(cos, Tensor) and cos.dim() == generation.table_rank
-        return ignores and not rule.indexes(
-            args[0] if args else kwargs.get("q", kwargs.get("x")), cos, positions
-        )
-
-    return is_native
-
-
-def _has_rank4(cos: Any) -> bool:
-    return isinstance(cos, Tensor) and cos.dim() == 4
-
-
-def _rank(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    first = args[0] if args else kwargs.get("q", kwargs.get("x"))
-    return first.dim() if isinstance(first, Tensor) else 0
-
-
-def _binds_cos_sin(given: int, kwargs: dict[str, Any], required: int) -> bool:
-    """Whether cos and sin are given where k may be left out, as in Qwen4-exp from 5.16.0."""
-    return "sin" in kwargs and ("cos" in kwargs or given == required - 1)
 
 
 def _explain(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LayoutError | None:
@@ -263,7 +219,7 @@ def _explain(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return None
 
 
-def _native_only(native: Adapter, generation: Generation, context: Context) -> Adapter:
+def _own_form_only(native: Function, generation: Generation, context: Context) -> Function:
     """An adapter for a target that has had one form in all releases: it only explains wrong calls.
 
     DINOv3's takes cos and sin that already broadcast, GPT-J's and CodeGen's take sin first
@@ -277,7 +233,7 @@ def _native_only(native: Adapter, generation: Generation, context: Context) -> A
     if generation.order == "sin_cos":
         why += "; it takes sin before cos, both half-width, and one tensor at a time"
 
-    def adapter(*args: Any, **kwargs: Any) -> Any:
+    def in_its_own_form(*args: Any, **kwargs: Any) -> Any:
         tensors = min(len(args), required)
         for name in kwargs:
             if name in generation.names:
@@ -288,4 +244,4 @@ def _native_only(native: Adapter, generation: Generation, context: Context) -> A
             raise refuse(info, args, kwargs, why)
         return native(*args, **kwargs)
 
-    return dress(adapter, info)
+    return dress(in_its_own_form, info)

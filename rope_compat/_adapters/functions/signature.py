@@ -6,7 +6,7 @@ import dis
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 __all__ = [
@@ -37,11 +37,44 @@ def live_signature(function: Callable[..., Any]) -> inspect.Signature | None:
     With ``kernels`` installed, decorated functions of transformers 5.0 and later are
     modules whose own signature reads ``(*args, **kwargs)``: ``forward`` has the truth.
     """
+    if type(function) is FunctionType and not function.__dict__:
+        return _of_plain(function)
     subject = function.forward if is_module(function) else function  # type: ignore[attr-defined]
     try:
         return inspect.signature(subject)
     except (TypeError, ValueError):
         return None
+
+
+_Parameter = inspect.Parameter
+
+
+def _of_plain(function: FunctionType) -> inspect.Signature:
+    """What `inspect.signature` gives for a function that nothing decorates, in a tenth of its time."""
+    code, annotations = function.__code__, function.__annotations__
+    names, count = code.co_varnames, code.co_argcount
+    defaults, by_keyword = function.__defaults__ or (), function.__kwdefaults__ or {}
+    required = count - len(defaults)
+    values = dict(zip(names[required:count], defaults, strict=True)) | by_keyword
+    positional_only, keyword_only = code.co_posonlyargcount, count + code.co_kwonlyargcount
+    kinds: dict[str, Any] = dict.fromkeys(names[:positional_only], _Parameter.POSITIONAL_ONLY)
+    kinds |= dict.fromkeys(names[positional_only:count], _Parameter.POSITIONAL_OR_KEYWORD)
+    place = keyword_only
+    if code.co_flags & inspect.CO_VARARGS:
+        kinds[names[place]] = _Parameter.VAR_POSITIONAL
+        place += 1
+    kinds |= dict.fromkeys(names[count:keyword_only], _Parameter.KEYWORD_ONLY)
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        kinds[names[place]] = _Parameter.VAR_KEYWORD
+    empty = _Parameter.empty
+    return inspect.Signature(
+        [
+            _Parameter(name, kind, default=values.get(name, empty), annotation=annotations.get(name, empty))
+            for name, kind in kinds.items()
+        ],
+        return_annotation=annotations.get("return", empty),
+        __validate_parameters__=False,
+    )
 
 
 def signature_text(signature: inspect.Signature) -> str:
@@ -77,6 +110,9 @@ def _worker(function: Callable[..., Any]) -> Any:
 
 def code_of(function: Callable[..., Any]) -> CodeType | None:
     """The code object of `function`, through decorators and ``kernels`` modules."""
+    if type(function) is FunctionType and not function.__dict__:
+        # Most are plain functions, and patching asks thousands.
+        return function.__code__
     return getattr(_worker(function), "__code__", None)
 
 

@@ -23,7 +23,6 @@ from typing import Any
 import torch
 
 from ..functions.base import AdapterInfo, Context, dress, info_of
-from ..functions.flashatt import dress_restored
 from .rope_parameters import StandIn
 
 __all__ = ["adapt_dynamic_rope_update", "dynamic_rope_update_of"]
@@ -39,7 +38,7 @@ def dynamic_rope_update_of(table: Table, context: Context) -> Callable[[Forward]
         """Let ``forward(self, x, position_ids, layer_type=None)`` bring the frequencies up to date first."""
         return _updating(rope_forward, table, begins_long=_begins_long(table))
 
-    return dress_restored(dynamic_rope_update, AdapterInfo(context, None, "(rope_forward)", ()))
+    return dress(dynamic_rope_update, AdapterInfo(context, None, "(rope_forward)", ()))
 
 
 def adapt_dynamic_rope_update(

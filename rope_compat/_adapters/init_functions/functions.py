@@ -16,7 +16,6 @@ from ..._facts.call_forms import CallForm
 from ..._facts.rope_types import ROPE_TYPES
 from ...errors import CallFormError
 from ..functions.base import AdapterInfo, Context, dress, refuse
-from ..functions.flashatt import dress_restored
 from ..functions.signature import live_signature, signature_text
 from .rope_parameters import RopeParameters, StandIn, compute, read
 
@@ -116,7 +115,7 @@ def restore_init_function(rope_type: str, context: Context) -> Callable[..., Any
         f"Inverse frequencies of rope type {rope_type!r}, restored by rope_compat.\n\n"
         f"Takes the forms {BY_LAYER.signature} and {BY_NUMBERS.signature}."
     )
-    return dress_restored(restored, info)
+    return dress(restored, info)
 
 
 def init_function_by(

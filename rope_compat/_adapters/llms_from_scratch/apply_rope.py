@@ -21,39 +21,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
+from ..._facts.call_forms import LLMS_APPLY_ROPE, LLMS_DECLARED
 from ...errors import HeadDimensionError, LayoutError
-from ...rotary import layouts as memory
+from ...rotary.layouts import LAYOUTS, is_transposed, lies_in_order, unknown_layout
 from ...rotary.pairing import rotate_half
-from ..functions.base import AdapterInfo, Context, dress, misfit, refuse
+from ..functions.base import AdapterInfo, Context, as_restored, dress, misfit, refuse
 from ..functions.parse import UnreadableCall, is_axis, is_positions
 from ..functions.signature import live_signature, signature_text
 
-__all__ = ["FORMS", "adapt_apply_rope", "default_offset", "read_apply_rope", "restore_compute_rope"]
+__all__ = ["adapt_apply_rope", "default_offset", "read_apply_rope", "restore_compute_rope"]
 
 Function = Callable[..., Any]
 Kind = Literal["plain", "offset", "batched"]
 
 #: What the functions raise, themselves or by torch, where axes do not meet.
 _FAILURES = (AssertionError, IndexError, RuntimeError, ValueError)
-
-FORMS: dict[Kind, CallForm] = {
-    "plain": CallForm(
-        "plain", "(x, cos, sin)", "llama3, qwen3; kv_cache to 1.0.14", "the sequence begins at row 0"
-    ),
-    "offset": CallForm(
-        "offset", "(x, cos, sin, offset=0)", "kv_cache from 1.0.15", "it begins at row offset, an int"
-    ),
-    "batched": CallForm(
-        "batched",
-        "(x, cos, sin, offset)",
-        "kv_cache_batched from 1.0.17",
-        "offset [B] has a row for each sample",
-    ),
-}
-_DECLARED = CallForm(
-    "layout", '(..., layout="bhsd")', "any release", 'says how the axes of x lie, "bhsd" or "bshd"'
-)
 
 
 def read_apply_rope(function: Function) -> Kind | None:
@@ -70,44 +52,32 @@ def read_apply_rope(function: Function) -> Kind | None:
 
 def adapt_apply_rope(native: Function, kind: Kind, context: Context) -> Function:
     """The adapter in the place of `native`: its own calls go through, others are translated or refused."""
-    info = _info(native, kind, context)
-    foreign = _Foreign(native, kind, info)
+    signature = live_signature(native)
+    assert signature is not None
+    beside = (*(form for name, form in LLMS_APPLY_ROPE.items() if name != kind), LLMS_DECLARED)
+    info = AdapterInfo(context, native, signature_text(signature), beside)
     wants_offset, first = kind == "batched", default_offset(native)
     check = _strictly if context.strict else _plainly_wrong
     if context.strict and first:
         check = partial(_says_where, first)
 
-    def adapter(x: Any = None, cos: Any = None, sin: Any = None, *rest: Any, **kwargs: Any) -> Any:
-        if sin is None or kwargs or bool(rest) != wants_offset or (wants_offset and not _is_each(rest[0])):
-            return general(x, cos, sin, rest, kwargs)
-        problem = check(x, cos, sin, rest[0] if rest else None)
-        if problem is not None:
-            raise _error(info, problem)
-        try:
-            return native(x, cos, sin, *rest)
-        except _FAILURES as error:
-            explained = _explained(info, x, cos, sin, rest[0] if rest else first)
-            if explained is None:
-                raise
-            raise explained from error
-
-    def general(x: Any, cos: Any, sin: Any, rest: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = {name: value for name, value in (("x", x), ("cos", cos), ("sin", sin)) if value is not None}
-        if not _is_native_offset(kind, rest, kwargs):
-            return foreign(given, rest, kwargs)
-        offset = rest[0] if rest else kwargs["offset"]
+    def in_any_form(x: Any = None, cos: Any = None, sin: Any = None, *rest: Any, **kwargs: Any) -> Any:
+        is_alone = not rest and not kwargs and not wants_offset
+        if sin is None or not (is_alone or _is_native_offset(kind, rest, kwargs)):
+            return _translated(native, kind, info, {"x": x, "cos": cos, "sin": sin}, rest, kwargs)
+        offset = rest[0] if rest else kwargs.get("offset")
         problem = check(x, cos, sin, offset)
         if problem is not None:
             raise _error(info, problem)
         try:
-            return native(**given, offset=offset)
+            return native(x, cos, sin, *rest, **kwargs)
         except _FAILURES as error:
-            explained = _explained(info, x, cos, sin, offset)
+            explained = _explained(info, x, cos, sin, first if offset is None else offset)
             if explained is None:
                 raise
             raise explained from error
 
-    return dress(adapter, info)
+    return dress(in_any_form, info, signature)
 
 
 def restore_compute_rope(native: Function, kind: Kind, context: Context) -> Function:
@@ -115,22 +85,18 @@ def restore_compute_rope(native: Function, kind: Kind, context: Context) -> Func
 
     Source: LLMs-from-scratch, ch05/07_gpt_to_llama/converting-gpt-to-llama2.ipynb.
     """
-    info = _info(native, kind, context)
-    info.native_signature, info.forms = (
-        FORMS["plain"].signature,
-        (FORMS["offset"], FORMS["batched"], _DECLARED),
+    info = AdapterInfo(
+        context,
+        native,
+        LLMS_APPLY_ROPE["plain"].signature,
+        (LLMS_APPLY_ROPE["offset"], LLMS_APPLY_ROPE["batched"], LLMS_DECLARED),
     )
-    foreign = _Foreign(native, kind, info)
 
     def compute_rope(x: Any, cos: Any, sin: Any, *rest: Any, **kwargs: Any) -> Any:
-        return foreign({"x": x, "cos": cos, "sin": sin}, rest, kwargs)
+        return _translated(native, kind, info, {"x": x, "cos": cos, "sin": sin}, rest, kwargs)
 
-    dress(compute_rope, info)
-    info.native = None
-    compute_rope.__name__ = compute_rope.__qualname__ = context.family
-    compute_rope.__module__ = context.module
-    compute_rope.__doc__ = f"{context.family} of {context.module}, restored by rope_compat: apply_rope."
-    return compute_rope
+    documentation = f"{context.family} of {context.module}, restored by rope_compat: apply_rope."
+    return as_restored(dress(compute_rope, info), documentation)
 
 
 def default_offset(native: Function) -> int:
@@ -138,13 +104,6 @@ def default_offset(native: Function) -> int:
     signature = live_signature(native)
     parameter = signature.parameters.get("offset") if signature is not None else None
     return parameter.default if parameter is not None and is_axis(parameter.default) else 0
-
-
-def _info(native: Function, kind: Kind, context: Context) -> AdapterInfo:
-    signature = live_signature(native)
-    assert signature is not None
-    others = tuple(form for name, form in FORMS.items() if name != kind)
-    return AdapterInfo(context, native, signature_text(signature), (*others, _DECLARED))
 
 
 def _is_each(offset: Any) -> bool:
@@ -162,68 +121,72 @@ def _is_native_offset(kind: Kind, rest: tuple[Any, ...], kwargs: dict[str, Any])
     return is_axis(offset) or (isinstance(offset, Tensor) and offset.dim() == 0)
 
 
-class _Foreign:
-    """Computes every form by one native function."""
-
-    def __init__(self, native: Function, kind: Kind, info: AdapterInfo) -> None:
-        self.native, self.kind, self.info = native, kind, info
-
-    def __call__(self, given: dict[str, Any], rest: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        shown = {**given, **kwargs}
-        try:
-            return self._call(given, rest, dict(kwargs))
-        except UnreadableCall as reason:
-            raise refuse(self.info, rest, shown, str(reason)) from None
-
-    def _call(self, given: dict[str, Any], rest: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        layout = kwargs.pop("layout", None)
-        if len(rest) > 1 or (rest and "offset" in kwargs) or set(kwargs) - {"offset"}:
+def _translated(
+    native: Function,
+    kind: Kind,
+    info: AdapterInfo,
+    given: dict[str, Any],
+    rest: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """What a call in any form means, by the native function."""
+    try:
+        layout = kwargs.get("layout")
+        if len(rest) > 1 or (rest and "offset" in kwargs) or set(kwargs) - {"offset", "layout"}:
             raise UnreadableCall("no form has these arguments")
-        if set(given) != {"x", "cos", "sin"} or not all(
-            isinstance(value, Tensor) for value in given.values()
-        ):
+        if not all(isinstance(value, Tensor) for value in given.values()):
             raise UnreadableCall("x, cos and sin must be tensors")
-        if layout not in (None, "bhsd", "bshd"):
-            raise UnreadableCall(f'layout={layout!r} is not known; expected "bhsd" or "bshd"')
+        if layout is not None and layout not in LAYOUTS:
+            raise UnreadableCall(unknown_layout(layout))
+        x, cos, sin = given.values()
         offset = rest[0] if rest else kwargs.get("offset")
-        x, cos, sin = given["x"], given["cos"], given["sin"]
         turned = layout == "bshd" and x.dim() == 4
         x = x.transpose(1, 2) if turned else x
-        result = self._rotate(x, cos, sin, offset, is_declared=layout is not None)
-        return result.transpose(1, 2) if turned else result
+        result = _rotated(native, kind, info, x, cos, sin, offset, is_declared=layout is not None)
+    except UnreadableCall as reason:
+        shown = {**{name: value for name, value in given.items() if value is not None}, **kwargs}
+        raise refuse(info, rest, shown, str(reason)) from None
+    return result.transpose(1, 2) if turned else result
 
-    def _rotate(self, x: Tensor, cos: Tensor, sin: Tensor, offset: Any, *, is_declared: bool) -> Any:
-        each = _is_each(offset)
-        if isinstance(offset, Tensor) and offset.dim() == 0 and not offset.is_floating_point():
-            offset = int(offset)
-        if not (each or offset is None or (is_axis(offset) and offset >= 0)):
-            raise UnreadableCall(
-                "offset must be an int of at least 0, or an integer tensor with one for each sample"
-            )
-        first = 0 if each or offset is None else int(offset)
-        problem = _shape_problem(x, cos, sin, None if each else first)
-        if problem is None and not is_declared:
-            problem = (_strictly if self.info.context.strict else _plainly_wrong)(x, cos, sin, offset)
-        if problem is not None:
-            raise _error(self.info, problem)
-        self.info.count("batched" if each else "plain" if offset is None else "offset")
-        if each:
-            return self._each(x, cos, sin, offset)
-        if self.kind == "batched":
+
+def _rotated(
+    native: Function,
+    kind: Kind,
+    info: AdapterInfo,
+    x: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    offset: Any,
+    *,
+    is_declared: bool,
+) -> Any:
+    each = _is_each(offset)
+    if isinstance(offset, Tensor) and offset.dim() == 0 and not offset.is_floating_point():
+        offset = int(offset)
+    if not (each or offset is None or (is_axis(offset) and offset >= 0)):
+        raise UnreadableCall(
+            "offset must be an int of at least 0, or an integer tensor with one for each sample"
+        )
+    first = 0 if each or offset is None else int(offset)
+    problem = _shape_problem(x, cos, sin, None if each else first)
+    if problem is None and not is_declared:
+        problem = (_strictly if info.context.strict else _plainly_wrong)(x, cos, sin, offset)
+    if problem is not None:
+        raise _error(info, problem)
+    info.count("batched" if each else "plain" if offset is None else "offset")
+    if not each:
+        if kind == "batched":
             rows = torch.full((x.shape[0],), first, dtype=torch.long, device=x.device)
-            return self.native(x, cos, sin, rows).to(x.dtype)
-        return self.native(x, cos[first:], sin[first:], *((0,) if self.kind == "offset" else ()))
-
-    def _each(self, x: Tensor, cos: Tensor, sin: Tensor, offset: Tensor) -> Tensor:
-        """As kv_cache_batched computes it: rows past the tables are the last one, dtypes are promoted."""
-        if offset.shape[0] != x.shape[0]:
-            raise UnreadableCall(f"offset has {offset.shape[0]} rows for {x.shape[0]} samples")
-        if self.kind == "batched":
-            result: Tensor = self.native(x, cos, sin, offset)
-            return result
-        rows = torch.arange(x.shape[2], device=offset.device).unsqueeze(0) + offset.unsqueeze(1)
-        rows = rows.clamp(max=cos.shape[0] - 1)
-        return (x * cos[rows].unsqueeze(1)) + (rotate_half(x) * sin[rows].unsqueeze(1))
+            return native(x, cos, sin, rows).to(x.dtype)
+        return native(x, cos[first:], sin[first:], *((0,) if kind == "offset" else ()))
+    if offset.shape[0] != x.shape[0]:
+        raise UnreadableCall(f"offset has {offset.shape[0]} rows for {x.shape[0]} samples")
+    if kind == "batched":
+        return native(x, cos, sin, offset)
+    # As kv_cache_batched computes it: rows past the tables are the last one, dtypes are promoted.
+    rows = torch.arange(x.shape[2], device=offset.device).unsqueeze(0) + offset.unsqueeze(1)
+    rows = rows.clamp(max=cos.shape[0] - 1)
+    return (x * cos[rows].unsqueeze(1)) + (rotate_half(x) * sin[rows].unsqueeze(1))
 
 
 def _plainly_wrong(x: Any, cos: Any, sin: Any, offset: Any) -> str | None:
@@ -231,7 +194,7 @@ def _plainly_wrong(x: Any, cos: Any, sin: Any, offset: Any) -> str | None:
     shape, rows = x.shape, cos.shape
     if len(shape) != 4 or len(rows) != 2 or shape[3] % 2:
         return _shape_problem(x, cos, sin, None)
-    if shape[1] == rows[0] and shape[2] != rows[0] and memory.lies_in_order(x):
+    if shape[1] == rows[0] and shape[2] != rows[0] and lies_in_order(x):
         return (
             f"x has shape {tuple(shape)}: its axis of length {rows[0]}, as long as the tables, is axis 1, "
             "layout (b, s, h, d); expected (b, h, s, d), and each head would be taken for a position. "
@@ -250,7 +213,7 @@ def _strictly(x: Any, cos: Any, sin: Any, offset: Any) -> str | None:
     last = int(offset.max()) if isinstance(offset, Tensor) else offset or 0
     if length + last > rows:
         return _too_short(x, cos, last)
-    if (offset is None and length == rows != heads) or length == 1 or memory.is_transposed(x):
+    if (offset is None and length == rows != heads) or length == 1 or is_transposed(x):
         return None
     return (
         f"x has shape {tuple(x.shape)} and the tables {rows} rows: nothing tells axes 1 and 2 apart, heads "
@@ -274,7 +237,8 @@ def _shape_problem(x: Any, cos: Any, sin: Any, first: int | None) -> str | None:
             "head_dim"
         )
     if shape[3] % 2:
-        return _odd(shape)
+        said = f"x has shape {shape}, head_dim {shape[3]}: an odd number of channels makes no pairs"
+        return f"{said}; expected an even one"
     if len(table) != 2:
         said = f"cos has shape {table}; expected a table of 2 axes, (positions, head_dim)"
         return said + (". Pass cos[0] and sin[0]" if len(table) == 3 and table[0] == 1 else "")
@@ -288,13 +252,6 @@ def _shape_problem(x: Any, cos: Any, sin: Any, first: int | None) -> str | None:
             )
         return said + f"Make the tables with head_dim={shape[3]}"
     return _too_short(x, cos, first) if first is not None and first + shape[2] > table[0] else None
-
-
-def _odd(shape: tuple[int, ...]) -> str:
-    return (
-        f"x has shape {shape}, head_dim {shape[3]}: an odd number of channels makes no pairs; expected an "
-        "even one"
-    )
 
 
 def _too_short(x: Any, cos: Any, first: int) -> str:

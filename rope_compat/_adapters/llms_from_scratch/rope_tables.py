@@ -14,61 +14,48 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._facts.call_forms import CallForm
+from ..._facts.call_forms import LLMS_TABLES
 from ...errors import CallFormError, HeadDimensionError
 from ...rotary.frequencies import llama3
-from ..functions.base import AdapterInfo, Context, dress, refuse
+from ..functions.base import AdapterInfo, Context, as_restored, dress, refuse
 from ..functions.signature import live_signature, signature_text
 
 __all__ = ["adapt_rope_params", "read_rope_params", "restore_rope_params"]
 
 Function = Callable[..., Any]
 
-_SCALED = ("head_dim", "theta_base", "context_length", "freq_config", "dtype")
-_UNSCALED = ("head_dim", "theta_base", "context_length", "dtype")
+_SCALED, _UNSCALED = LLMS_TABLES
 _KEYS = ("factor", "low_freq_factor", "high_freq_factor", "original_context_length")
-
-FORMS = {
-    _SCALED: CallForm(
-        "scaled",
-        "(head_dim, theta_base=10000, context_length=4096, freq_config=None, dtype=torch.float32)",
-        "llama3 from 1.0.3",
-        "freq_config scales as Llama 3.1 does",
-    ),
-    _UNSCALED: CallForm(
-        "unscaled",
-        "(head_dim, theta_base=10000, context_length=4096, dtype=torch.float32)",
-        "qwen3 from 1.0.8",
-        "frequencies are not scaled",
-    ),
-}
 
 
 def read_rope_params(function: Function) -> tuple[str, ...] | None:
     """The names of a live function's parameters, None where they are none of the known ones."""
     signature = live_signature(function)
     names = tuple(signature.parameters) if signature is not None else ()
-    return names if names in FORMS else None
+    return names if names in LLMS_TABLES else None
 
 
 def adapt_rope_params(native: Function, names: tuple[str, ...], context: Context) -> Function:
     """The adapter in the place of `native`: its own calls go through, others are translated or refused."""
     signature = live_signature(native)
     assert signature is not None
-    others = tuple(form for known, form in FORMS.items() if known != names)
+    others = tuple(form for known, form in LLMS_TABLES.items() if known != names)
     info = AdapterInfo(context, native, signature_text(signature), others)
 
-    def adapter(*args: Any, **kwargs: Any) -> Any:
+    def with_or_without_scaling(*args: Any, **kwargs: Any) -> Any:
         head_dim = args[0] if args else kwargs.get("head_dim", 0)
         if isinstance(head_dim, int) and head_dim % 2:
-            raise _odd(info, head_dim)
+            raise HeadDimensionError(
+                f"{context.family} of {context.module}: head_dim={head_dim} is odd, and an odd number of "
+                "channels makes no pairs; expected an even one, emb_dim // n_heads"
+            )
         if context.strict:
             _check_positions(info, args, kwargs)
         if _is_native(names, args, kwargs):
             return native(*args, **kwargs)
         return _foreign(native, names, info, args, kwargs)
 
-    return dress(adapter, info, signature)
+    return dress(with_or_without_scaling, info, signature)
 
 
 def restore_rope_params(native: Function, names: tuple[str, ...], context: Context) -> Function:
@@ -76,12 +63,8 @@ def restore_rope_params(native: Function, names: tuple[str, ...], context: Conte
 
     Source: LLMs-from-scratch, ch05/07_gpt_to_llama/converting-gpt-to-llama2.ipynb.
     """
-    restored = adapt_rope_params(native, names, context)
-    vars(restored)["__rope_compat__"].native = None
-    restored.__name__ = restored.__qualname__ = context.family
-    restored.__module__ = context.module
-    restored.__doc__ = f"{context.family} of {context.module}, restored by rope_compat: compute_rope_params."
-    return restored
+    documentation = f"{context.family} of {context.module}, restored by rope_compat: compute_rope_params."
+    return as_restored(adapt_rope_params(native, names, context), documentation)
 
 
 def _is_native(names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -131,13 +114,6 @@ def _scaled_tables(
     angles = torch.arange(context_length, dtype=dtype)[:, None] * inv_freq[None, :]
     angles = torch.cat([angles, angles], dim=1)
     return torch.cos(angles), torch.sin(angles)
-
-
-def _odd(info: AdapterInfo, head_dim: int) -> HeadDimensionError:
-    return HeadDimensionError(
-        f"{info.context.family} of {info.context.module}: head_dim={head_dim} is odd, and an odd number of "
-        "channels makes no pairs; expected an even one, emb_dim // n_heads"
-    )
 
 
 def _check_positions(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

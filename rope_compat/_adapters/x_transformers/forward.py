@@ -2,9 +2,9 @@
 
 A native call goes to the installed method, unless that is one of the broken ones. A foreign call is read
 into what it means, a length or positions, and made as the native call that means it, so that the installed
-release computes the angles; where its method cannot, `angles` does, by the same formula. The form decides
-what is given: ``[n, d]`` for a length, ``[b, n, d]`` for positions ``[b, n]``; for positions ``[n]`` what the
-installed release gives.
+release computes the angles; where its method cannot, `_angles` and `_scales` do, in the order of operations
+of ``x_transformers/x_transformers.py``, 1.16.0 to 1.27.11. The form decides what is given: ``[n, d]`` for a
+length, ``[b, n, d]`` for positions ``[b, n]``; for positions ``[n]`` what the installed release gives.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...rotary.layouts import half_to_full
+from ...rotary.pairing import Pairing
 from ..functions.base import AdapterInfo, refuse
-from .angles import angles, scales
 from .shape import ForwardShape
 
 __all__ = ["adapt_forward", "forward_from_seq_len"]
 
 Forward = Callable[..., Any]
 Scale = Tensor | float
+
 
 #: The names that the first parameter has had.
 _FIRST = ("x", "max_seq_len", "seq_len", "seq_arange_or_len", "t")
@@ -32,11 +34,14 @@ _SECOND = ("seq_dim", "device", "offset")
 
 def adapt_forward(native: Forward, shape: ForwardShape, info: AdapterInfo) -> Forward:
     """The forward that stands in the place of `native`."""
-    if shape.takes == "positions":
-        return _on_positions(native, shape, info)
-    if shape.takes == "either":
-        return _on_either(native, shape, info)
-    return _on_length(native, shape, info)
+
+    def translated(self: Any, first: Any, second: Any, named: dict[str, Any]) -> Any:
+        call = _read(info, first, second, named)
+        info.count(call.form)
+        freqs, scale = _answer(native, shape, self, call)
+        return (freqs, scale) if call.leading is None else freqs[(None,) * call.leading]
+
+    return _NATIVE[shape.takes](native, shape, translated)
 
 
 def forward_from_seq_len(self: Any, seq_len: int) -> Any:
@@ -44,52 +49,45 @@ def forward_from_seq_len(self: Any, seq_len: int) -> Any:
     return self.forward(seq_len)
 
 
-def _on_length(native: Forward, shape: ForwardShape, info: AdapterInfo) -> Forward:
-    """Native: ``(seq_len, device)`` to 1.22.7, ``(seq_len, offset)`` to 1.22.12, ``(seq_len)`` to 1.25.3."""
-    general = _general(native, shape, info)
-
-    def with_device(self: Any, seq_len: Any = None, device: Any = None, **named: Any) -> Any:
+def _of_length_and_device(native: Forward, shape: ForwardShape, translated: Forward) -> Forward:
+    def by_length(self: Any, seq_len: Any = None, device: Any = None, **named: Any) -> Any:
         if isinstance(seq_len, int) and _is_device(device) and not named:
             return native(self, seq_len, device)
-        return general(self, seq_len, device, named)
+        return translated(self, seq_len, device, named)
 
-    def with_offset(self: Any, seq_len: Any = None, offset: Any = None, **named: Any) -> Any:
+    return by_length
+
+
+def _of_length_and_offset(native: Forward, shape: ForwardShape, translated: Forward) -> Forward:
+    takes_offset = shape.takes == "offset" and shape.fault is None
+
+    def by_length(self: Any, seq_len: Any = None, offset: Any = None, **named: Any) -> Any:
         if isinstance(seq_len, int) and not named:
             if offset is None:
                 return native(self, seq_len)
-            if isinstance(offset, Tensor) and shape.fault is None:
+            if takes_offset and isinstance(offset, Tensor):
                 return native(self, seq_len, offset)
-        return general(self, seq_len, offset, named)
+        return translated(self, seq_len, offset, named)
 
-    def alone(self: Any, seq_len: Any = None, offset: Any = None, **named: Any) -> Any:
-        if isinstance(seq_len, int) and offset is None and not named:
-            return native(self, seq_len)
-        return general(self, seq_len, offset, named)
-
-    return {"device": with_device, "offset": with_offset, "length": alone}[shape.takes]
+    return by_length
 
 
-def _on_either(native: Forward, shape: ForwardShape, info: AdapterInfo) -> Forward:
-    """Native: ``(seq_arange_or_len)``, 1.25.4 to 1.25.15."""
-    general = _general(native, shape, info)
-
-    def forward(self: Any, seq_arange_or_len: Any = None, offset: Any = None, **named: Any) -> Any:
+def _of_length_or_positions(native: Forward, shape: ForwardShape, translated: Forward) -> Forward:
+    def by_row(self: Any, seq_arange_or_len: Any = None, offset: Any = None, **named: Any) -> Any:
         if offset is None and not named and (shape.fault is None or self.scale is None):
             is_row = isinstance(seq_arange_or_len, Tensor) and seq_arange_or_len.dim() == 1
             if is_row or isinstance(seq_arange_or_len, int):
                 return native(self, seq_arange_or_len)
-        return general(self, seq_arange_or_len, offset, named)
+        return translated(self, seq_arange_or_len, offset, named)
 
-    return forward
+    return by_row
 
 
-def _on_positions(native: Forward, shape: ForwardShape, info: AdapterInfo) -> Forward:
-    """Native: ``(t)`` from 1.26.0 on, ``(t, offset=0)`` from 2.3.20 on."""
-    general = _general(native, shape, info)
+def _of_positions(native: Forward, shape: ForwardShape, translated: Forward) -> Forward:
     highest = 2 if shape.is_batched else 1
     never_works, works_without_scale = shape.fault == "misspelt-method", shape.fault is not None
 
-    def forward(self: Any, t: Any = None, offset: Any = None, **named: Any) -> Any:
+    def by_positions(self: Any, t: Any = None, offset: Any = None, **named: Any) -> Any:
         if (
             offset is None
             and not named
@@ -99,14 +97,24 @@ def _on_positions(native: Forward, shape: ForwardShape, info: AdapterInfo) -> Fo
             and not (works_without_scale and self.scale is not None)
         ):
             return native(self, t)
-        return general(self, t, offset, named)
+        return translated(self, t, offset, named)
 
-    def with_offset(self: Any, t: Any = None, offset: Any = 0, **named: Any) -> Any:
+    def by_positions_and_offset(self: Any, t: Any = None, offset: Any = 0, **named: Any) -> Any:
         if not named and isinstance(t, Tensor) and 0 < t.dim() <= highest:
             return native(self, t, offset)
-        return general(self, t, None if type(offset) is int and offset == 0 else offset, named)
+        return translated(self, t, None if type(offset) is int and offset == 0 else offset, named)
 
-    return with_offset if shape.has_offset else forward
+    return by_positions_and_offset if shape.has_offset else by_positions
+
+
+#: What makes the adapter that lets native calls through, by what the release's forward takes.
+_NATIVE: dict[str, Callable[[Forward, ForwardShape, Forward], Forward]] = {
+    "device": _of_length_and_device,
+    "offset": _of_length_and_offset,
+    "length": _of_length_and_offset,
+    "either": _of_length_or_positions,
+    "positions": _of_positions,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +130,6 @@ class _Call:
     positions: Tensor | None = None
     offset: Tensor | None = None
     leading: int | None = None
-
-
-def _general(native: Forward, shape: ForwardShape, info: AdapterInfo) -> Callable[..., Any]:
-    def general(self: Any, first: Any, second: Any, named: dict[str, Any]) -> Any:
-        call = _read(info, first, second, named)
-        info.count(call.form)
-        freqs, scale = _answer(native, shape, self, call)
-        if call.leading is None:
-            return freqs, scale
-        return freqs[(None,) * call.leading]
-
-    return general
 
 
 def _answer(native: Forward, shape: ForwardShape, module: Any, call: _Call) -> tuple[Tensor, Scale]:
@@ -167,7 +163,7 @@ def _from_offset(native: Forward, shape: ForwardShape, module: Any, call: _Call)
     assert offset is not None
     shifted = row + offset.to(row.device)[..., None]
     # As 1.22.8 to 1.22.12 have it: the scale of a row is that without an offset, which scores cannot tell.
-    return angles(module, shifted, shape.pairing), scales(module, row, shape.pairing)
+    return _angles(module, shifted, shape.pairing), _scales(module, row, shape.pairing)
 
 
 def _at_positions(
@@ -175,7 +171,7 @@ def _at_positions(
 ) -> tuple[Tensor, Scale]:
     is_broken = shape.fault == "misspelt-method" or (shape.fault is not None and module.scale is not None)
     if shape.takes not in ("either", "positions") or is_broken:
-        freqs, scale = angles(module, positions, shape.pairing), scales(module, positions, shape.pairing)
+        freqs, scale = _angles(module, positions, shape.pairing), _scales(module, positions, shape.pairing)
         if shape.is_batched and positions.dim() == 1:
             return freqs[None], scale[None] if isinstance(scale, Tensor) else scale
         return freqs, scale
@@ -186,6 +182,35 @@ def _at_positions(
     freqs, scale = native(module, positions.flatten())
     size = (*positions.shape, freqs.shape[-1])
     return freqs.view(size), scale.view(size) if isinstance(scale, Tensor) else scale
+
+
+def _angles(module: Any, positions: Tensor, pairing: Pairing) -> Tensor:
+    """The angles of `positions`, in radians.
+
+    `module`: a ``RotaryEmbedding``, of which ``inv_freq`` ``[d / 2]`` and ``interpolation_factor`` are read
+    (from 1.16.16 on; 1 before). `positions`: ``[...]``, any real dtype. Returns ``[..., d]`` in the dtype
+    of ``inv_freq``, one column for each channel.
+    """
+    # A product, not einsum: autocast would round that.
+    rates = module.inv_freq
+    steps = positions.type_as(rates) / getattr(module, "interpolation_factor", 1.0)
+    return half_to_full(steps[..., None] * rates, pairing)
+
+
+def _scales(module: Any, positions: Tensor, pairing: Pairing) -> Tensor | float:
+    """The factors of xPos for queries at `positions`; keys take their inverse. 1.0 for a module without.
+
+    "A Length-Extrapolatable Transformer" (Sun et al., 2022, arXiv 2212.10554), section 3.2.
+
+    Channel pair i at position m has ``s_i ** ((m - c) / scale_base)`` with
+    ``s_i = (2 i + 0.4 d) / (1.4 d)``, and c half of the largest position plus one: the score of a query and
+    a key depends on their distance whatever c is, as long as both have the same. Returns ``[..., d]``.
+    """
+    if module.scale is None:
+        return 1.0
+    centre = torch.div(positions.max() + 1, 2, rounding_mode="floor")
+    power = (positions - centre) / module.scale_base
+    return half_to_full(module.scale ** power.to(module.scale.device)[..., None], pairing)
 
 
 def _read(info: AdapterInfo, first: Any, second: Any, named: dict[str, Any]) -> _Call:

@@ -13,6 +13,9 @@ from types import CodeType
 from typing import Any, Literal
 
 from ...rotary.pairing import Pairing
+from ..classes.shape import parameters, signature_text
+from ..functions.signature import live_signature
+from ..functions.signature import signature_text as functions_signature
 
 __all__ = ["FAULTS", "ApplyShape", "Fault", "ForwardShape", "UnknownShapeError", "read_apply", "read_forward"]
 
@@ -99,13 +102,13 @@ def read_forward(forward: Any, rotate_half: Any) -> ForwardShape:
         UnknownShapeError: one of them is in no form that is known.
     """
     code = _code(forward)
-    names = _parameters(code)
+    names = parameters(forward)
     takes = _TAKES.get(names)
     if takes is None:
         raise UnknownShapeError(f"forward takes ({', '.join(names)}), which no known release does")
     is_batched = "n -> 1 n" in code.co_consts
     return ForwardShape(
-        signature=_signature(forward),
+        signature=signature_text(forward),
         takes=takes,
         is_batched=is_batched,
         has_offset=takes == "positions" and "offset" in names,
@@ -121,15 +124,15 @@ def read_apply(function: Any, forward: ForwardShape) -> ApplyShape:
         UnknownShapeError: it is in no form that is known.
     """
     code = _code(function)
-    names = tuple(code.co_varnames[: code.co_argcount])
-    if names != ("t", "freqs", "scale"):
-        raise UnknownShapeError(f"it takes ({', '.join(names)}); expected (t, freqs, scale)")
+    signature = live_signature(function)
+    if signature is None or tuple(signature.parameters) != ("t", "freqs", "scale"):
+        raise UnknownShapeError(f"it takes {signature}; expected (t, freqs, scale)")
     is_partial = "rot_dim" in code.co_varnames
     home = getattr(function, "__globals__", {}).get("__name__", "")
     has_own_decorator = hasattr(function, "__wrapped__") and not home.startswith("torch.")
     rearranged = sum(step.argval == "rearrange" for step in dis.get_instructions(code))
     return ApplyShape(
-        signature=_signature(function, first=0),
+        signature=functions_signature(signature),
         rank=3 if forward.is_batched else 2,
         any_rank=_picks_any_rank(code),
         takes_batch=rearranged > 0,
@@ -172,16 +175,6 @@ def _pairing(rotate_half: Any) -> Pairing:
     if joins == {"stack"}:
         return "interleaved"
     raise UnknownShapeError("which channels rotate_half pairs cannot be told from its code")
-
-
-def _parameters(code: CodeType) -> tuple[str, ...]:
-    return code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-
-
-def _signature(function: Any, first: int = 1) -> str:
-    parameters = list(inspect.signature(function).parameters.values())[first:]
-    shown = [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters]
-    return f"({', '.join(shown)})"
 
 
 def _code(function: Any) -> CodeType:

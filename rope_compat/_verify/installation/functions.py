@@ -24,7 +24,8 @@ from ..._adapters.functions.signature import (
 from ..._facts.conventions import Convention, convention_of
 from ..._facts.functions import LEFT_ALONE
 from ..._outcome import Item
-from ..._rules.functions import Options, context_for
+from ..._rules.functions import context_for
+from ..._rules.options import Options
 from ..._rules.selection import Selection
 from . import families as installation_families
 from . import rotary_pos_emb as installation_rotary

@@ -14,6 +14,7 @@ from ..._adapters.attention.owner import layer_type_of
 from ..._facts.conventions import Convention, convention_of
 from ..._facts.functions import FAMILIES
 from ..._outcome import Item
+from ..._utils.disguise import native_of
 from ..._utils.imports import reason_of
 from ..._utils.ownership import is_custom
 from ...errors import RopeConfigError
@@ -109,7 +110,7 @@ def _convention(attention: type) -> Convention | None:
             return None
         if parts[:2] == ["transformers", "models"] and len(parts) > 2:
             forward = getattr(attention, "forward", None)
-            native = getattr(getattr(forward, "__rope_compat__", None), "native", forward)
+            native = native_of(forward)
             code = getattr(inspect.unwrap(native), "__code__", None) if callable(native) else None
             called = getattr(code, "co_names", ())
             names = [name for name in called if name in _TURNING]

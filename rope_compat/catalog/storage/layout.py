@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["KINDS", "MODULES", "NAME_KINDS", "NO_DETAIL", "line_of", "tables_of"]
+__all__ = ["KINDS", "MODULES", "NAME_KINDS", "NO_DETAIL", "lines_of", "tables_of"]
 
 #: One letter for each kind of target, and of name.
 KINDS = {
@@ -31,10 +31,11 @@ def tables_of(section: bytes) -> Any:
     return json.loads(section[: section.index(MODULES)] + b"}")
 
 
-def line_of(section: bytes, module: str) -> Any:
-    """What a section of lines has for one module, without parsing the others; None where it has nothing."""
-    start = section.find(b'\n"%s":' % module.encode("ascii", "replace"))
-    if start < 0:
-        return None
-    start += len(module) + 4
-    return json.loads(section[start : section.index(b"\n", start)].removesuffix(b","))
+def lines_of(section: bytes) -> dict[str, bytes]:
+    """The lines of a section, by module and not parsed: few are asked for, or all of them one by one."""
+    found = {}
+    for line in section[section.index(MODULES) + len(MODULES) :].split(b"\n"):
+        if line.startswith(b'"'):
+            end = line.index(b'"', 1)
+            found[line[1:end].decode("ascii", "replace")] = line[end + 2 :].removesuffix(b",")
+    return found

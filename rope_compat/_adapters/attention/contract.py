@@ -1,16 +1,36 @@
-"""What the live ``forward`` of an attention or decoder layer says about the contract that it follows."""
+"""What live code says about the contract of attention: which arguments are handed, and what comes back.
+
+`Contract` is read from the ``forward`` of an attention or decoder layer, `Caller` from the layers that call
+it: where a user's function stands in the place of attention's ``forward``, the layers are the only ones that
+still say what the installed release expects of it.
+"""
 
 from __future__ import annotations
 
 import dis
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
 from typing import Any, Literal
 
+from ..._patching.references import own_classes
+from ..._utils.disguise import native_of
 from ..functions.signature import code_of, live_signature
 
-__all__ = ["CACHES", "CHILDREN", "EMBEDDINGS", "HANDED", "Form", "by_position", "read_form", "tests_none"]
+__all__ = [
+    "CACHES",
+    "CHILDREN",
+    "EMBEDDINGS",
+    "HANDED",
+    "Caller",
+    "Contract",
+    "by_position",
+    "cache_in",
+    "read_caller",
+    "read_contract",
+    "tests_none",
+]
 
 #: Names of the KV cache: up to 4.55, from 4.56.0, and from 5.2x; ``layer_past`` in Falcon and GPT-NeoX.
 CACHES = ("past_key_value", "past_key_values", "cache", "layer_past")
@@ -34,8 +54,8 @@ HANDED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """One ``forward``.
+class Contract:
+    """What one ``forward`` takes.
 
     Attributes:
         kind: ``attention`` rotates, ``layer`` hands ``position_embeddings`` to its attention.
@@ -56,10 +76,10 @@ class Form:
     signature: inspect.Signature = field(compare=False, repr=False)
 
     @staticmethod
-    def of(kind: Literal["attention", "layer"], signature: inspect.Signature, index: int) -> Form:
-        """The form that a signature with ``self`` says."""
+    def of(kind: Literal["attention", "layer"], signature: inspect.Signature, index: int) -> Contract:
+        """The contract that a signature with ``self`` says."""
         parameters, names = list(signature.parameters.values())[1:], by_position(signature)
-        return Form(
+        return Contract(
             kind,
             names,
             frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)),
@@ -70,8 +90,8 @@ class Form:
         )
 
 
-def read_form(cls: type[Any], forward: Callable[..., Any]) -> Form | None:
-    """The form of a method, or None where ``position_embeddings`` are not its, or not rotary.
+def read_contract(cls: type[Any], forward: Callable[..., Any]) -> Contract | None:
+    """The contract of a method, or None where ``position_embeddings`` are not its, or not rotary.
 
     Left out: towers with ``cu_seqlens``, whose positions come from a grid; attention that works without
     (``position_embeddings is None`` is tested: ESM, GraniteMoeHybrid), since absence means something there;
@@ -89,7 +109,7 @@ def read_form(cls: type[Any], forward: Callable[..., Any]) -> Form | None:
     kind = _kind(cls, forward)
     if kind is None or (kind == "attention" and tests_none(forward, EMBEDDINGS)):
         return None
-    return Form.of(kind, signature, names.index(EMBEDDINGS))
+    return Contract.of(kind, signature, names.index(EMBEDDINGS))
 
 
 def by_position(signature: inspect.Signature) -> tuple[str, ...]:
@@ -145,3 +165,62 @@ def _loads(place: int) -> Iterator[tuple[int, int]]:
         elif place < 16:
             # From 3.13 on one instruction may load two; its argument holds both.
             yield from ((number, other << 4 | place) for other in range(16))
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One call of attention by a decoder layer.
+
+    Attributes:
+        handed: the names of the arguments, of those that attention has ever had.
+        cache: the name of the KV cache, None where none is handed.
+        values: how many values the layer unpacks, 3 up to 4.47.1 and 2 from 4.48.0 on; None where it takes
+            them by place.
+        words: every name that the layer may hand, of whatever kind.
+    """
+
+    handed: frozenset[str]
+    cache: str | None
+    values: int | None
+    words: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it follows the contract of 4.48.0 and later: the model has made cos and sin, and masks."""
+        return self.values == 2 and EMBEDDINGS in self.handed
+
+
+def read_caller(module: ModuleType, attention: type[Any]) -> Caller | None:
+    """How the module's layers call a class of attention; None where they differ, or are the user's as well.
+
+    Of several layers, those count that are named like the attention.
+    """
+    found = dict(_callers(module))
+    stem = attention.__name__.partition("Attention")[0].removesuffix("Flash").removesuffix("Sdpa")
+    alike = {name: caller for name, caller in found.items() if name == f"{stem}DecoderLayer"}
+    alike = alike or {name: caller for name, caller in found.items() if name.startswith(stem)}
+    different = set((alike or found).values())
+    return different.pop() if len(different) == 1 else None
+
+
+def _callers(module: ModuleType) -> Iterator[tuple[str, Caller]]:
+    for name, cls in own_classes(module):
+        if not name.endswith("Layer"):
+            continue
+        forward = native_of(vars(cls).get("forward"))
+        if not isinstance(forward, FunctionType) or forward.__module__ != module.__name__:
+            continue
+        code = code_of(forward)
+        if code is not None and not set(CHILDREN).isdisjoint(code.co_names):
+            # Names of keyword arguments are among the constants, alone or in tuples.
+            constants = (each if isinstance(each, tuple) else (each,) for each in code.co_consts)
+            words = frozenset(word for each in constants for word in each if isinstance(word, str))
+            cache = next((each for each in CACHES if each in words), None)
+            steps = dis.get_instructions(code)
+            unpacked = {step.arg for step in steps if step.opname == "UNPACK_SEQUENCE"} & {2, 3}
+            yield name, Caller(words & HANDED, cache, unpacked.pop() if len(unpacked) == 1 else None, words)
+
+
+def cache_in(given: Mapping[str, Any]) -> Any:
+    """The KV cache among arguments, by whatever name; None where there is none."""
+    return next((given[name] for name in CACHES if given.get(name) is not None), None)
