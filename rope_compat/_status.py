@@ -1,4 +1,4 @@
-"""What `status()` returns."""
+"""What `status()` returns, and the page that it prints."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from ._patching.layer import Layer
+from ._report.page import Item, Page, Section, counted, page_text, some
 from ._rules.shim import Shim
 
-__all__ = ["Adapted", "Status", "make_status"]
+__all__ = ["Adapted", "Status", "make_status", "page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,29 @@ class Status:
         return asdict(self)
 
     def __str__(self) -> str:
-        from ._report.text import status_text
+        return page_text(page(self))
 
-        return status_text(self)
+
+def page(status: Status) -> Page:
+    """What is adapted, what was skipped, and what calls came in foreign forms."""
+    if not status.active:
+        return Page("rope_compat is off: nothing is patched.", ())
+    called = [
+        Item(f"{item.target}: {', '.join(f'{n} {form}' for form, n in sorted(item.foreign_calls.items()))}")
+        for item in status.adapted
+        if item.foreign_calls
+    ]
+    loaded = (Item(f"{model}: {some(buffers, 3)}", "good") for model, buffers in status.loaded)
+    return Page(
+        f"rope_compat is on: {counted(len(status.adapted), 'target')} adapted by "
+        f"{counted(status.patches, 'patch() call')}.",
+        (
+            Section("Calls in foreign forms:", tuple(called)),
+            Section("Buffers put back after loading:", tuple(loaded)),
+            Section("Left alone:", tuple(Item(f"{target}: {why}", "warn") for target, why in status.skipped)),
+            Section("Without effect:", tuple(map(Item, status.notes))),
+        ),
+    )
 
 
 def make_status(layers: Sequence[Layer], replacements: Sequence[object], shims: Sequence[Shim]) -> Status:
@@ -86,5 +107,5 @@ def _gathered(applied: dict[str, str]) -> dict[str, str]:
 
 def _loaded() -> tuple[tuple[str, tuple[str, ...]], ...]:
     # Not imported here: where nothing was loaded, torch may not be there.
-    filling = sys.modules.get(f"{__package__}.loading.filling")
-    return tuple(map(tuple, filling.LOADED)) if filling is not None else ()
+    loader = sys.modules.get(f"{__package__}._adapters.loading.around_loader")
+    return tuple(map(tuple, loader.LOADED)) if loader is not None else ()

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from rope_compat._cli import progress_bytes
-from rope_compat._report.json import show_json
+from rope_compat._cli.progress import shown
 from rope_compat._report.page import Entry, Item, Page, Row, Section
-from rope_compat._report.terminal import show
+from rope_compat._report.terminal import show, show_json
 from rope_compat.catalog import store
 from rope_compat.catalog.index import Problem
 from rope_compat.catalog.storage.container import FORMAT
@@ -112,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _update(arguments: argparse.Namespace, catalog: Path) -> int:
     safe: list[str] = []
     try:
-        with progress_bytes.shown() as progress:
+        with shown() as progress:
             outcome = update(
                 catalog,
                 arguments.source,
@@ -183,7 +182,7 @@ def _extent(builds: Sequence[str]) -> str:
 
 
 def _verify(arguments: argparse.Namespace, catalog: Path) -> int:
-    with progress_bytes.shown() as progress:
+    with shown() as progress:
         verdict = verify(
             catalog,
             arguments.source,

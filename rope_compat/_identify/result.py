@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from .._report.page import page_text
 from .dtypes import Precision
 from .example import Example
 from .frequencies import Frequencies
+from .page import page
 
 __all__ = ["Call", "Identity", "Verdict"]
 
@@ -112,7 +114,4 @@ class Identity:
         return asdict(self)
 
     def __str__(self) -> str:
-        from .._report.identity import page
-        from .._report.text import page_text
-
         return page_text(page(self))

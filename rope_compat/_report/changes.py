@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rope_compat._report.page import Item, Page, Row, Section, Tone
-from rope_compat._report.words import counted
+from rope_compat._report.page import Item, Page, Row, Section, Tone, counted
 from rope_compat.catalog.differences import BREAKING, Change
 from rope_compat.catalog.signature import split_parameters
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
 
 from rope_compat._report.page import WIDTH
-from rope_compat._report.terminal import encodable
+from rope_compat._report.terminal import console, styled, write
 from rope_compat._report.timeline import (
     Group,
     History,
@@ -65,21 +64,13 @@ def _span(stretch: Stretch, builds: Sequence[str]) -> dict[str, object]:
 
 def show(timeline: Timeline) -> None:
     """Print the page on standard output: in colours on a terminal if rich is installed, see `page_text`."""
-    stream = sys.stdout
     width = max(10, min(shutil.get_terminal_size((_UNKNOWN_WIDTH, 24)).columns, WIDTH))
-    if stream.isatty():
-        try:
-            from rich.console import Console
-            from rich.text import Text
-        except ImportError:
-            pass
-        else:
-            console = Console(file=stream, highlight=False, emoji=False)
-            for line in _page(timeline, width):
-                pieces = [(encodable(text, stream), style) for text, style in line]
-                console.print(Text.assemble(*pieces), soft_wrap=True)
-            return
-    stream.write(encodable(page_text(timeline, width), stream))
+    terminal = console()
+    if terminal is None:
+        write(page_text(timeline, width))
+        return
+    for line in _page(timeline, width):
+        terminal.print(styled(*line), soft_wrap=True)
 
 
 def page_text(timeline: Timeline, width: int = _UNKNOWN_WIDTH) -> str:

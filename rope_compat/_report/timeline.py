@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from rope_compat._report.words import counted
+from rope_compat._report.page import counted
 from rope_compat.catalog.model import Generation, Target
 from rope_compat.catalog.query import generations
 from rope_compat.catalog.store import catalog

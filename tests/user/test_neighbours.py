@@ -18,9 +18,10 @@ from support.installed import LLAMA, QWEN2_5_VL, RELEASE, has_module
 
 import rope_compat
 from rope_compat._adapters.removed_names.lookup import record_of
+from rope_compat._cli.doctor_page import lost_names as neighbours_of
+from rope_compat._cli.doctor_page import lost_names_section as neighbours_section
 from rope_compat._facts.removed_name_record import is_due
 from rope_compat._facts.removed_names import TABLE
-from rope_compat._report.neighbours import neighbours_of, neighbours_section
 from rope_compat._report.page import Row
 from rope_compat.catalog.store import catalog as store
 

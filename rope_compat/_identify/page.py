@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from rope_compat._identify.dtypes import Precision
-from rope_compat._identify.example import Example
-from rope_compat._identify.frequencies import Frequencies
-from rope_compat._identify.result import Identity
-from rope_compat._report.page import Entry, Item, Page, Row, Section, Tone
+from typing import TYPE_CHECKING
+
+from .._report.page import Entry, Item, Page, Row, Section, Tone
+
+if TYPE_CHECKING:
+    from .dtypes import Precision
+    from .example import Example
+    from .frequencies import Frequencies
+    from .result import Identity
 
 __all__ = ["page"]
 
