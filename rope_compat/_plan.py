@@ -24,8 +24,8 @@ class Step:
     """One step of a plan.
 
     ``state``: ``now`` (the module is loaded), ``on import`` (when its modules are imported; `target` is a
-    pattern), ``skip`` (left alone, `detail` says why; ``surprising`` where it should have been adapted: remote
-    code may hold anything under a function's name, and is left alone without surprise).
+    pattern), ``skip`` (left alone, `detail` says why; ``surprising`` where it should have been adapted.
+    Remote code may hold anything under a function's name).
     """
 
     target: str

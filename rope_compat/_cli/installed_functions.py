@@ -1,4 +1,4 @@
-"""The rotary functions of the installed transformers: read from source, imported, compared with the release."""
+"""The rotary functions of the installed transformers: in its source, imported, and against the release."""
 
 from __future__ import annotations
 

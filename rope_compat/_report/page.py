@@ -98,32 +98,27 @@ def _lines(entries: Sequence[Entry]) -> list[str]:
     lines = []
     for entry in entries:
         if isinstance(entry, Row):
-            start = f"  {entry.label:<{width}}  "
-            lines.append(_wrapped(entry.text, start, " " * len(start)))
+            lines.append(_wrapped(entry.text, f"  {entry.label:<{width}}  "))
         else:
-            lines.append(_wrapped(entry.text, f"  {MARKS[entry.tone]} ", "    "))
+            lines.append(_wrapped(entry.text, f"  {MARKS[entry.tone]} "))
             for detail in entry.details:
-                lines.append(_wrapped(detail, "      ", "      "))
+                lines.append(_wrapped(detail, "      "))
     return lines
 
 
-def _wrapped(text: str, first: str = "", rest: str = "") -> str:
-    """`text` wrapped to the page. Not at hyphens: a command would lose its ``--option``."""
-    room = WIDTH - max(len(first), len(rest))
-    if (
-        not text.isprintable()
-        or "  " in text
-        or text.strip() != text
-        or max(map(len, text.split(" "))) > room
-    ):
-        return (
-            textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
-            or first.rstrip()
+def _wrapped(text: str, start: str = "") -> str:
+    """`text` after `start`, wrapped to the page. Not at hyphens: a command would lose its ``--option``."""
+    indent, room = " " * len(start), WIDTH - len(start)
+    usual = text.isprintable() and "  " not in text and text.strip() == text
+    if not usual or max(map(len, text.split(" "))) > room:
+        filled = textwrap.fill(
+            text, WIDTH, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False
         )
-    # The same for all that is usual: textwrap takes 60 calls a line, and a plan of all models has 5,000 lines.
+        return filled or start.rstrip()
+    # The same as textwrap's, which takes 60 calls a line: a plan of all models has 5,000 lines.
     lines = []
-    while len(first) + len(text) > WIDTH:
-        end = text.rindex(" ", 0, WIDTH - len(first) + 1)
-        lines.append(first + text[:end])
-        first, text = rest, text[end + 1 :]
-    return "\n".join([*lines, (first + text).rstrip()])
+    while len(text) > room:
+        end = text.rindex(" ", 0, room + 1)
+        lines.append(text[:end])
+        text = text[end + 1 :]
+    return (start + f"\n{indent}".join([*lines, text])).rstrip()
