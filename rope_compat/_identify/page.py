@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 from .._report.page import Entry, Item, Page, Row, Section, Tone
 
 if TYPE_CHECKING:
-    from .dtypes import Precision
-    from .example import Example
-    from .frequencies import Frequencies
-    from .result import Identity
+    from .result import Example, Frequencies, Identity, Precision
 
 __all__ = ["page"]
 
