@@ -98,7 +98,7 @@ class Structure:
 
     @property
     def outputs(self) -> str:
-        """``in place``, ``halves`` where neighbours come out as pairs of halves, ``neighbours`` or ``other``."""
+        """``in place``, ``halves`` where neighbours come out as the pairs of halves, or ``other``."""
         if all(pair.channels == pair.outputs for pair in self.pairs):
             return "in place"
         start, count = self._start, len(self.pairs)

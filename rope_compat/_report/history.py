@@ -81,7 +81,7 @@ def page_text(timeline: Timeline, width: int = _UNKNOWN_WIDTH) -> str:
 def _page(timeline: Timeline, width: int) -> Iterator[Line]:
     histories = timeline.histories()
     if not histories:
-        yield from _wrapped(f"{timeline.title()}: not there in {_period(timeline)}.", width, style="bold")
+        yield from _wrapped(f"{timeline.title()}: not there in {timeline.period()}.", width, style="bold")
         yield from _ends(timeline, width)
     elif len(timeline.found) == 1:
         yield from _one(timeline, histories[0], width)
@@ -94,7 +94,7 @@ def _one(timeline: Timeline, history: History, width: int) -> Iterator[Line]:
     group = Group((history,))
     keys = _keys([group])
     about = f"{history.kind} that can be imported" if timeline.are_names else history.kind
-    yield from _wrapped(f"{about}, {_period(timeline)}", width)
+    yield from _wrapped(f"{about}, {timeline.period()}", width)
     yield []
     bar = _Bar(timeline, width)
     yield bar.axis()
@@ -121,7 +121,7 @@ def _many(timeline: Timeline, histories: list[History], width: int) -> Iterator[
     yield from _wrapped(timeline.title(), width, style="bold")
     groups = grouped(histories, by_start=False)
     summary = subtitle(histories, are_names=timeline.are_names)
-    yield from _wrapped(f"{summary}, {_period(timeline)}", width)
+    yield from _wrapped(f"{summary}, {timeline.period()}", width)
     hidden = len(timeline.found) - len(histories)
     if hidden:
         yield from _wrapped(f"{hidden} more in none of these releases", width)
@@ -246,10 +246,6 @@ def _ends(timeline: Timeline, width: int) -> Iterator[Line]:
     else:
         gone = f"Gone from {timeline.builds[last.last + 1]} on"
         yield from _wrapped(f"{gone} (last in {timeline.builds[last.last]}).", width, style="bold red")
-
-
-def _period(timeline: Timeline) -> str:
-    return f"transformers {timeline.range_text(timeline.first, timeline.last)}"
 
 
 class _Bar:

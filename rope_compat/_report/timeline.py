@@ -168,6 +168,10 @@ class Timeline(NamedTuple):
         """The one target in full, or the pattern."""
         return self.found[0].full_name if len(self.found) == 1 else self.asked
 
+    def period(self) -> str:
+        """The releases that are shown."""
+        return f"transformers {self.range_text(self.first, self.last)}"
+
     def range_text(self, first: int, last: int) -> str:
         """``4.28.0 - 4.34.1``, or one release."""
         return self.builds[first] if first == last else f"{self.builds[first]} - {self.builds[last]}"
