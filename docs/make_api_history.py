@@ -149,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         differing.append(path.name)
         if not options.check:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
     if differing:
         print(f"{'to be written anew' if options.check else 'written'}: {', '.join(differing)}")

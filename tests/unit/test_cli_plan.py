@@ -32,6 +32,16 @@ def test_json_is_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"target", "action", "state", "shim", "detail", "surprising"} == set(document["steps"][0])
 
 
+def test_every_argument_of_the_plan_that_changes_calls_or_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--written-for", "4.37", "--numbers", "written_for", "--strict"]
+    assert main(["plan", "--json", *asked]) == 0
+    expected = rope_compat.plan(written_for="4.37", numbers="written_for", strict=True)
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(expected.to_dict()))
+    assert dict(expected.options)["strict"] == "on"
+    assert main(["plan", "--numbers", "written_for"]) == 2
+    assert "pass written_for as well" in capsys.readouterr().err
+
+
 def test_text_gives_each_shim_its_reason_on_100_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan"]) == 0
     text = capsys.readouterr().out
