@@ -1,15 +1,14 @@
-"""What `identify` answers."""
+"""What `identify` answers: records, which `.page` puts into words and everything else here fills in."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from .dtypes import Precision
-from .example import Example
-from .frequencies import Frequencies
+from .._report.page import page_text
+from .page import page
 
-__all__ = ["Call", "Identity", "Verdict"]
+__all__ = ["Call", "Example", "Frequencies", "Identity", "Precision", "Verdict"]
 
 Verdict = Literal["rotation", "quarter turn", "tables", "not a rotation", "ambiguous", "unknown"]
 
@@ -39,6 +38,66 @@ class Call:
             f"positions {self.positions}" if self.positions else "",
         ]
         return ", ".join(filter(None, [axes, *rest, self.options]))
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One combination of dtypes.
+
+    Attributes:
+        given: dtype of the tensors that are turned.
+        tables: dtype of cos and sin, empty where the function makes them.
+        output: dtype of the results, empty where it refuses this combination.
+        rounds: ``once`` where the results are those of float32 arithmetic, rounded once; ``at each step``
+            where products and sums are rounded as well; empty where nothing is rounded.
+    """
+
+    given: str
+    tables: str
+    output: str
+    rounds: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One head of one token: what went in, what came out, and what a rotation gives.
+
+    Attributes:
+        given: the channels that went in.
+        angles: by which each pair had to turn, in radians.
+        output: the channels that came out.
+        half: what a rotation of the pairs (i, i + D/2) gives.
+        interleaved: what a rotation of the pairs (2i, 2i + 1) gives.
+        scores: where the function makes its own angles: what a query at position m and the same key at n
+            make, as ``(m, n, score)``; in a rotation the scores of one distance are equal.
+    """
+
+    given: tuple[float, ...]
+    angles: tuple[float, ...]
+    output: tuple[float, ...]
+    half: tuple[float, ...]
+    interleaved: tuple[float, ...]
+    scores: tuple[tuple[int, int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """What frequencies say.
+
+    Attributes:
+        values: in radians a position, one a pair, in the order of the pairs.
+        theta: the base, where the frequencies say one.
+        scaling: ``default``, ``linear``, ``yarn``, ``llama3``, or those that it may be; empty where nothing
+            known fits.
+        factor: the divisor of the slow frequencies; 1.0 without scaling.
+        resting: how many pairs do not turn.
+    """
+
+    values: tuple[float, ...]
+    theta: float | None
+    scaling: tuple[str, ...]
+    factor: float = 1.0
+    resting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +171,4 @@ class Identity:
         return asdict(self)
 
     def __str__(self) -> str:
-        from .._report.identity import page
-        from .._report.text import page_text
-
         return page_text(page(self))

@@ -12,7 +12,7 @@ from support.once import once
 from rope_compat import catalog
 from rope_compat._cli.main import main
 from rope_compat._report import changes as pages
-from rope_compat._report.text import page_text
+from rope_compat._report.page import page_text
 from rope_compat.catalog.differences import KINDS, Change, Side, changes_between
 from rope_compat.catalog.reading.facts import Definition
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from rope_compat._identify.dtypes import Precision
-from rope_compat._identify.example import Example
-from rope_compat._identify.frequencies import Frequencies
-from rope_compat._identify.result import Identity
-from rope_compat._report.page import Entry, Item, Page, Row, Section, Tone
+from typing import TYPE_CHECKING
+
+from .._report.page import Entry, Item, Page, Row, Section, Tone
+
+if TYPE_CHECKING:
+    from .result import Example, Frequencies, Identity, Precision
 
 __all__ = ["page"]
 
