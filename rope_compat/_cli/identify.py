@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     function = _find(arguments.target)
     from rope_compat._identify.identify import identify
-    from rope_compat._identify.page import page
+    from rope_compat._identify.result import page
 
     identity = identify(function, name=arguments.target)
     if arguments.json:

@@ -17,7 +17,7 @@ from torch import Tensor
 from .signature import Role, Roles
 
 __all__ = [
-    "Drawn",
+    "Arguments",
     "Form",
     "Sizes",
     "Trial",
@@ -79,26 +79,28 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Arguments of one form.
+class Arguments:
+    """What is passed in one form.
 
     Attributes:
-        arguments: by parameter name; the tensors that are turned are not among them.
+        values: by parameter name; the tensors that are turned are not among them.
         cells: for each tensor that is turned, the rows of cos and sin of each token, ``[B, S, R]`` each; None
             where the function makes them itself.
         positions: ``[B, S]``, where the function takes them.
         sizes: of the tensors.
     """
 
-    arguments: dict[str, Any]
+    roles: Roles
+    form: Form
+    values: dict[str, Any]
     cells: tuple[tuple[Tensor, Tensor], ...] | None
     positions: Tensor | None
     sizes: Sizes
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A form in which a function answers.
+class Trial(Arguments):
+    """Arguments that a function takes, and what it is with them.
 
     Attributes:
         matrices: for each tensor that it takes, ``[B, H, S, D, D]``: results by output and channel.
@@ -106,9 +108,6 @@ class Trial:
             sequences are mixed.
     """
 
-    roles: Roles
-    form: Form
-    drawn: Drawn
     matrices: tuple[Tensor, ...]
     linear: bool
 
@@ -143,16 +142,16 @@ def _shapes(roles: Roles, kind: str) -> list[tuple[str, str]]:
     return [*product(_ROWS, ("[B, S]", "[S]")), *product((*_PER_TOKEN, *_SHARED), ("[B, S]", "[B, S, 2]"))]
 
 
-def draw(roles: Roles, form: Form, sizes: Sizes, angles: Tensor | None = None) -> Drawn:
+def draw(roles: Roles, form: Form, sizes: Sizes, angles: Tensor | None = None) -> Arguments:
     """Tables and positions of a form: random numbers, or cosines and sines of `angles` ``[R]``."""
     if len(form.layout) == 3:
         sizes = replace(sizes, heads=1) if form.layout == "bsd" else replace(sizes, batch=1)
-    arguments: dict[str, Any] = dict(form.options)
+    values: dict[str, Any] = dict(form.options)
     positions = _positions(form, sizes)
     for name in roles.names("positions"):
-        arguments[name] = _shaped_positions(positions, form.positions)
-    arguments |= dict.fromkeys(roles.names("offset"), 0)
-    arguments |= {name: [2, 3, sizes.dim // 2 - 5] for name in roles.names("sections")}
+        values[name] = _shaped_positions(positions, form.positions)
+    values |= dict.fromkeys(roles.names("offset"), 0)
+    values |= {name: [2, 3, sizes.dim // 2 - 5] for name in roles.names("sections")}
     cells: tuple[tuple[Tensor, Tensor], ...] | None = None
     if form.kind:
         seeds = count(1)
@@ -163,10 +162,10 @@ def draw(roles: Roles, form: Form, sizes: Sizes, angles: Tensor | None = None) -
             cells += (rows,)
             if form.kind == "cos, sin":
                 for role, table in zip(pair, passed, strict=True):
-                    arguments |= dict.fromkeys(roles.names(role), table)
+                    values |= dict.fromkeys(roles.names(role), table)
             elif pair[0] == "first":
-                arguments[roles.names("table")[0]] = _JOINED[form.kind](*passed)
-    return Drawn(arguments, cells, positions if roles.names("positions") else None, sizes)
+                values[roles.names("table")[0]] = _JOINED[form.kind](*passed)
+    return Arguments(roles, form, values, cells, positions if roles.names("positions") else None, sizes)
 
 
 def _positions(form: Form, sizes: Sizes) -> Tensor:
@@ -222,27 +221,26 @@ def _rows(table: Tensor, form: Form, sizes: Sizes, positions: Tensor) -> Tensor:
     return table.reshape(-1, sizes.tokens, form.width).expand(sizes.batch, -1, -1)
 
 
-def random_x(sizes: Sizes, number: int, seed: int = 1) -> list[Tensor]:
-    """``[B, H, S, D]`` each."""
-    generator = torch.Generator().manual_seed(seed)
+def random_x(arguments: Arguments) -> list[Tensor]:
+    """The tensors that are turned, ``[B, H, S, D]`` each."""
+    generator, sizes = torch.Generator().manual_seed(1), arguments.sizes
     shape = (sizes.batch, sizes.heads, sizes.tokens, sizes.dim)
-    return [torch.randn(shape, generator=generator) for _ in range(number)]
+    return [torch.randn(shape, generator=generator) for _ in arguments.roles.names("x")]
 
 
-def call(function: Function, roles: Roles, form: Form, drawn: Drawn, xs: list[Tensor]) -> list[Tensor] | None:
+def call(function: Function, arguments: Arguments, xs: list[Tensor]) -> list[Tensor] | None:
     """One call with ``[B, H, S, D]`` tensors; the results in that layout, None if it is no answer."""
     # Of three axes the fourth, which has size 1, comes first and is dropped.
-    dropped = "".join(axis for axis in "bhsd" if axis not in form.layout)
-    axes = dropped + form.layout
+    dropped = "".join(axis for axis in "bhsd" if axis not in arguments.form.layout)
+    axes = dropped + arguments.form.layout
     given = [x.permute(["bhsd".index(axis) for axis in axes]) for x in xs]
     given = [(x[0] if dropped else x).contiguous() for x in given]
     queue = iter(given)
-    arguments = {
-        name: next(queue) if role == "x" else _copy(drawn.arguments[name]) for name, role in roles.given
-    }
-    rest = {name: value for name, value in drawn.arguments.items() if name not in arguments}
+    roles, values = arguments.roles, arguments.values
+    named = {name: next(queue) if role == "x" else _copy(values[name]) for name, role in roles.given}
+    rest = {name: value for name, value in values.items() if name not in named}
     try:
-        answer = function(*arguments.values(), **rest) if roles.by_place else function(**arguments, **rest)
+        answer = function(*named.values(), **rest) if roles.by_place else function(**named, **rest)
     except Exception:  # a form that the function does not take
         return None
     # None: it may work in place
@@ -270,9 +268,9 @@ def try_form(
 
     With `quick` also None where the first channel's results are nothing of the tables.
     """
-    drawn = draw(roles, form, sizes)
-    xs = random_x(drawn.sizes, len(roles.names("x")))
-    answers = call(function, roles, form, drawn, xs)
+    arguments = draw(roles, form, sizes)
+    xs = random_x(arguments)
+    answers = call(function, arguments, xs)
     if answers is None or not all(bool(torch.isfinite(each).all()) for each in answers):
         return None
     if all(torch.equal(x, answer) for x, answer in zip(xs, answers, strict=True)):
@@ -281,8 +279,8 @@ def try_form(
     for channel in range(sizes.dim):
         basis = torch.zeros_like(xs[0])
         basis[..., channel] = 1
-        found = call(function, roles, form, drawn, [basis.clone() for _ in xs])
-        if found is None or (quick and channel == 0 and not _of_tables(found[0], drawn)):
+        found = call(function, arguments, [basis.clone() for _ in xs])
+        if found is None or (quick and channel == 0 and not _of_tables(found[0], arguments)):
             return None
         for each, answer in zip(columns, found, strict=True):
             each.append(answer.float())
@@ -291,12 +289,12 @@ def try_form(
         bool(torch.allclose(torch.einsum("bhsij,bhsj->bhsi", m, x), a.float(), atol=1e-4, rtol=1e-4))
         for m, x, a in zip(matrices, xs, answers, strict=True)
     )
-    return Trial(roles, form, drawn, matrices, linear)
+    return Trial(**vars(arguments), matrices=matrices, linear=linear)
 
 
-def _of_tables(answer: Tensor, drawn: Drawn) -> bool:
+def _of_tables(answer: Tensor, arguments: Arguments) -> bool:
     """Whether every number of the first token is 0, 1 or plus or minus a cell of that token's rows."""
-    if drawn.cells is None:
+    if arguments.cells is None:
         return True
-    rows = torch.cat([each[0, 0] for pair in drawn.cells for each in pair] + [torch.tensor([0.0, 1.0])])
+    rows = torch.cat([each[0, 0] for pair in arguments.cells for each in pair] + [torch.tensor([0.0, 1.0])])
     return bool(((answer[0, 0, 0, :, None].abs() - rows).abs().amin(-1) < 1e-5).all())

@@ -25,7 +25,7 @@ def smallest(function: Function, reading: Reading, dims: tuple[int, ...] = (4, 8
     trial = reading.trial
     make = _with_tables if trial.form.kind else _own
     for dim in dims:
-        form = replace(trial.form, width=trial.form.width * dim // trial.drawn.sizes.dim)
+        form = replace(trial.form, width=trial.form.width * dim // trial.sizes.dim)
         found = make(function, reading, form, torch.arange(1.0, dim + 1))
         if found is not None:
             return found
@@ -45,9 +45,9 @@ def _turned(
 ) -> list[Tensor] | None:
     """What comes out of `x` in every head of every token, with tables of these angles."""
     roles = reading.trial.roles
-    drawn = draw(roles, form, Sizes(dim=len(x)), angles)
-    given = x.expand(drawn.sizes.batch, drawn.sizes.heads, drawn.sizes.tokens, -1)
-    return call(function, roles, form, drawn, [given.clone() for _ in roles.names("x")])
+    arguments = draw(roles, form, Sizes(dim=len(x)), angles)
+    given = x.expand(arguments.sizes.batch, arguments.sizes.heads, arguments.sizes.tokens, -1)
+    return call(function, arguments, [given.clone() for _ in roles.names("x")])
 
 
 def _own(function: Function, reading: Reading, form: Form, x: Tensor) -> Example | None:
@@ -58,7 +58,7 @@ def _own(function: Function, reading: Reading, form: Form, x: Tensor) -> Example
     matrices = trial.matrices[reading.turned[0]][0, 0]
     if torch.equal(matrices, matrices[:1].expand_as(matrices)):
         return _example(x, torch.full((dim // 2,), math.pi / 2), matrices[0] @ x)
-    positions = trial.drawn.positions
+    positions = trial.positions
     order = (torch.arange(len(matrices)) if positions is None else positions[0]).tolist()
     at = {position: matrices[place] for place, position in enumerate(order)}
     if not {0, 1, 2} <= set(at):
@@ -86,7 +86,7 @@ def _rounded(values: Tensor) -> tuple[float, ...]:
 
 def keeps_lengths(function: Function, reading: Reading) -> bool:
     """Whether some tables of cosines and sines make every matrix of this form orthogonal."""
-    form, dim = reading.trial.form, reading.trial.drawn.sizes.dim
+    form, dim = reading.trial.form, reading.trial.sizes.dim
     if not form.kind:
         return all(_is_orthogonal(each) for each in reading.trial.matrices)
     angles, columns = torch.linspace(0.3, 2.0, form.width), torch.arange(form.width)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .call_forms import Sizes, Trial, call, random_x, try_form
+from .call_forms import Sizes, call, random_x, try_form
 from .example import keeps_lengths, smallest
 from .frequencies import explain
 from .readings import Reading, examine, read
@@ -130,7 +130,7 @@ def _layout(group: Sequence[Reading], main: Reading) -> str:
 
 
 def _part(group: Sequence[Reading], main: Reading) -> str:
-    size, own = main.trial.drawn.sizes.dim, main.structure.channels
+    size, own = main.trial.sizes.dim, main.structure.channels
     if own is None:
         return "other"
     if own != (0, size):
@@ -144,8 +144,8 @@ def _part(group: Sequence[Reading], main: Reading) -> str:
 
 
 def _what_optional_positions_do(function: Function, name: str, main: Reading, sizes: Sizes) -> str:
-    drawn = main.trial.drawn.sizes
-    positions = torch.arange(drawn.tokens - 1, -1, -1).expand(drawn.batch, -1)
+    here = main.trial.sizes
+    positions = torch.arange(here.tokens - 1, -1, -1).expand(here.batch, -1)
     trial = try_form(partial(function, **{name: positions}), main.trial.roles, main.trial.form, sizes)
     same = trial is not None and all(map(torch.equal, trial.matrices, main.trial.matrices))
     what = "is taken and ignored" if same else "changes what is computed, or the form of the tables"
@@ -182,7 +182,7 @@ def _flag_notes(function: Function, main: Reading, sizes: Sizes) -> Iterator[str
 def _precisions(function: Function, reading: Reading) -> Iterator[Precision]:
     """float32, bfloat16 and float16 tensors, each with tables of its own dtype and with float32 tables."""
     trial = reading.trial
-    has_tables = trial.drawn.cells is not None and trial.form.kind not in ("complex", "angles")
+    has_tables = trial.cells is not None and trial.form.kind not in ("complex", "angles")
     yield _precision(function, reading, torch.float32, torch.float32, has_tables)
     for dtype in (torch.bfloat16, torch.float16):
         for tables in (dtype, torch.float32) if has_tables else (torch.float32,):
@@ -193,10 +193,11 @@ def _precision(
     function: Function, reading: Reading, given: torch.dtype, tables: torch.dtype, has_tables: bool
 ) -> Precision:
     trial = reading.trial
-    xs = [x.to(given) for x in random_x(trial.drawn.sizes, len(trial.roles.names("x")))]
-    arguments = _cast(trial.drawn.arguments, tables)
-    answers = _answers(function, trial, arguments, xs)
-    exact = _answers(function, trial, _cast(arguments, torch.float32), [x.float() for x in xs])
+    xs = [x.to(given) for x in random_x(trial)]
+    values = _cast(trial.values, tables)
+    answers = call(function, replace(trial, values=values), xs)
+    wide = replace(trial, values=_cast(values, torch.float32))
+    exact = call(function, wide, [x.float() for x in xs])
     names = (_name(given), _name(tables) if has_tables else "")
     if answers is None or exact is None:
         return Precision(*names, "", "")
@@ -205,10 +206,6 @@ def _precision(
         return Precision(*names, _name(answer.dtype), "")
     once = torch.equal(answer, right.to(answer.dtype))
     return Precision(*names, _name(answer.dtype), "once" if once else "at each step")
-
-
-def _answers(function: Function, trial: Trial, arguments: Any, xs: list[Tensor]) -> list[Tensor] | None:
-    return call(function, trial.roles, trial.form, replace(trial.drawn, arguments=arguments), xs)
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:

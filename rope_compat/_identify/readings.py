@@ -92,7 +92,7 @@ def read(trial: Trial) -> Reading:
     """What the matrices of a trial say."""
     if not trial.linear:
         return Reading(trial, "unread", reason="it is not linear, or mixes tokens, heads or sequences")
-    same = torch.eye(trial.drawn.sizes.dim)
+    same = torch.eye(trial.sizes.dim)
     turned = tuple(i for i, each in enumerate(trial.matrices) if bool(((each - same).abs() >= 1e-5).any()))
     if not turned:
         return Reading(trial, "unread", reason="the tensors come out as they went in")
@@ -110,8 +110,8 @@ def _read_one(trial: Trial, place: int) -> Reading:
             raise Unread("heads are turned differently")
         if is_half_interleaved(by_token.abs().amax(0) > 1e-5):
             return Reading(trial, "mistake")
-        if trial.drawn.cells is not None:
-            return _with_tables(trial, trial.drawn.cells[min(place, len(trial.drawn.cells) - 1)], by_token)
+        if trial.cells is not None:
+            return _with_tables(trial, trial.cells[min(place, len(trial.cells) - 1)], by_token)
         if bool((by_token == by_token[:1]).all()) and not trial.roles.names("positions"):
             return _quarter_turn(trial, by_token[0])
         return _with_own_angles(trial, by_token)
@@ -156,7 +156,7 @@ def _directed(structure: Structure, angles: Tensor) -> Structure:
 
 def _with_own_angles(trial: Trial, by_token: Tensor) -> Reading:
     structure, angles, factors = read_angles(by_token)
-    sizes, positions = trial.drawn.sizes, trial.drawn.positions
+    sizes, positions = trial.sizes, trial.positions
     if positions is None:
         positions = torch.arange(sizes.tokens).expand(sizes.batch, -1)
     factor = float(factors.mean())
