@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import FunctionType, ModuleType
-from typing import Any
 
 from .._patching.edits import Assign, Edit, Resolve, Rule
 from .._patching.references import namespace
@@ -125,17 +125,13 @@ def _on_the_base(shim: Shim, attributes: _Attributes, options: Options) -> Modul
 
 
 def _files(base: type) -> Iterator[tuple[str, Callable[[], object], str]]:
+    from .._adapters.configs import construction, files
+
     def make_from_dict() -> object:
-        from .._adapters.configs.files import reading
-
-        return classmethod(reading(vars(base)["from_dict"].__func__, is_5=False))
-
-    def make_constructor() -> object:
-        from .._adapters.configs.construction import base_of_4
-
-        return base_of_4(vars(base)["__init__"])
+        return classmethod(files.reading(vars(base)["from_dict"].__func__, is_5=False))
 
     yield "from_dict", make_from_dict, "a config.json of 5.x is read by classes written for 4.x"
+    make_constructor = partial(construction.base_of_4, vars(base)["__init__"])
     yield "__init__", make_constructor, "rope_parameters of classes written for 5.x are completed"
 
 
@@ -166,6 +162,7 @@ def _constructors(options: Options) -> ModuleRule:
             return
         from .._adapters.configs.class_fields import takes_rope
         from .._adapters.configs.construction import native_of
+        from .._adapters.configs.translation import accepting
 
         for cls in [each for each in namespace(module).values() if isinstance(each, type)]:
             original = native_of(vars(cls).get("__init__"))
@@ -175,7 +172,7 @@ def _constructors(options: Options) -> ModuleRule:
             name = f"{cls.__qualname__}.__init__"
             if options.selection.selects(module.__name__, name):
                 target, rule = f"{module.__name__}:{name}", CONSTRUCTORS.name
-                make = _accepting(cls, original)
+                make = partial(accepting, cls, original)
                 yield Assign(target, cls, "__init__", make, rule, rule, "takes rope_parameters too")
 
     return ModuleRule(
@@ -184,15 +181,6 @@ def _constructors(options: Options) -> ModuleRule:
         edits,
         lasting=True,
     )
-
-
-def _accepting(cls: type, original: Any) -> Callable[[], object]:
-    def make() -> object:
-        from .._adapters.configs.translation import accepting
-
-        return accepting(cls, original)
-
-    return make
 
 
 def _name(options: Options) -> ModuleRule:

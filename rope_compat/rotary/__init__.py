@@ -6,15 +6,15 @@ k by an angle proportional to the token's position. Which channels make a pair, 
 transformers:
 
 - `pairing`: which channels make a pair;
-- `layouts`: the forms in which cos and sin are handed over, and conversions between them;
+- `layouts`: the forms in which cos and sin are handed over, conversions between them, and layouts of q and k;
 - `mismatch`: why shapes do not meet, in words;
 - `operations`: the functions that adapters call, equal to the bit to the transformers functions they stand
-  for;
+  for (`rotation`: Llama's, `flash`: those with flash-attn's kernel);
 - `frequencies`: inverse frequencies of every rope type, equal to the bit to transformers' init functions;
 - `reference`, `exact`: the same mathematics in fp64, written a second time and differently, to judge the
   operations and frequencies by; `parameters` reads them from a config's keys;
 - `angles`, `xpos`, `decay`: what else has a definition, in fp64: sections and axes, xPos, RoFormer's bound.
 
 Nothing is imported here, so that importing a neighbour does not import torch. No module of this package knows
-any other part of rope_compat but `rope_compat.errors`.
+any other part of rope_compat but `rope_compat.errors` and the table of rope types.
 """

@@ -1,8 +1,9 @@
 """Inverse frequencies of every rope type in float64, by definition, to judge other implementations.
 
 Written from the papers and apart from `frequencies`, the production code: one pair of channels at a time, in
-Python floats, nothing imported from it. Names and parameters are the same, but there is no `device`: float64
-results are on the CPU.
+Python floats, nothing imported from it, as tests and `rope_compat.verify` judge by it what production code
+and transformers compute. Names and parameters are the same, but there is no `device`: float64 results are on
+the CPU.
 
 - RoFormer, Su et al. 2021, arXiv 2104.09864, section 3.2.2: `default`
 - Position Interpolation, Chen et al. 2023, arXiv 2306.15595: `linear`

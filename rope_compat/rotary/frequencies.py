@@ -11,14 +11,17 @@ the default device if None, and the factor is a float by which cos and sin are m
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .._facts.rope_types import ROPE_TYPES
+
 __all__ = [
     "Device",
+    "arguments",
     "default",
     "dynamic",
     "linear",
@@ -32,6 +35,19 @@ __all__ = [
 
 Device = torch.device | str | int | None
 Frequencies = tuple[Tensor, float]
+
+
+def arguments(rope_type: str, value: Callable[[str], Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What the function of a known type takes, by name, here and in `exact`.
+
+    `value` gives what the type cannot do without: ``theta``, ``dim`` (and for proportional ``head_dim`` and
+    ``part``), ``max_position_embeddings``, ``seq_len``, ``original_max_position_embeddings``, ``factor``
+    (declared where the type's record says so, else the ratio of the lengths, or 1) and keys of the
+    dictionary; it raises where it does not know. `parameters` is the dictionary, for keys that are optional.
+    """
+    record = ROPE_TYPES[rope_type]
+    found = {name: value(name) for name in record.takes}
+    return found | {name: parameters[name] for name in record.optional if name in parameters}
 
 
 def default(dim: int, theta: float, device: Device = None) -> Frequencies:

@@ -8,11 +8,18 @@
 | half width | ``[..., D/2]``, one column per pair | flash-attn's kernel, GPT-J, inside DeepSeek-V3 |
 | freqs | ``[..., D/2]``, bare angles in radians | vision functions ``(tensor, freqs)`` |
 
+Beside them: layouts of q and k that a caller declares, and what the order of a tensor in memory says about
+its axes. Heads come out of a projection ``[B, S, H * D]`` by ``view(B, S, H, D)``, so that the heads of one
+token lie together; (b, h, s, d) is made from that by ``transpose(1, 2)``, which moves nothing. A tensor made
+as (b, h, s, d) to begin with, or copied, lies in the order of its axes, whatever these mean.
+
 Every check here looks at shapes and dtypes only, never at values: it costs no device synchronisation and is
 resolved while torch.compile traces. A position outside its table is torch's own index error.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -22,10 +29,14 @@ from .mismatch import explain_mismatch
 from .pairing import Pairing, unknown_pairing
 
 __all__ = [
+    "LAYOUTS",
     "as_old_table",
     "as_table",
+    "axis_of",
     "check_pair",
     "cos_sin_to_freqs",
+    "explain_ambiguous",
+    "explain_declared",
     "explain_mismatch",
     "flatten_to_old_table",
     "flatten_to_table",
@@ -35,7 +46,13 @@ __all__ = [
     "index_tables",
     "is_position_ids",
     "is_table",
+    "is_transposed",
+    "lies_in_order",
+    "unknown_layout",
 ]
+
+#: Which axis has the positions, and the name of the layout for people.
+LAYOUTS = {"bhsd": (-2, "(b, h, s, d)"), "bshd": (-3, "(b, s, h, d)")}
 
 
 def check_pair(cos: Tensor, sin: Tensor) -> None:
@@ -205,3 +222,59 @@ def _rows(position_ids: Tensor) -> Tensor:
     # torch takes uint8 indices for a mask, and refuses int8 and int16.
     rows = position_ids.to(torch.int64)
     return rows if rows.ndim == 2 else rows[None]
+
+
+def axis_of(layout: str, rank: int) -> int:
+    """The ``unsqueeze_dim`` that a layout means for q of `rank` axes, where cos has one less."""
+    return rank - 3 if layout == "bhsd" else rank - 2
+
+
+def unknown_layout(layout: object) -> str:
+    """The message for a layout that does not exist."""
+    return f'layout={layout!r} is not known; expected "bhsd" (b, h, s, d) or "bshd" (b, s, h, d)'
+
+
+def explain_declared(shape: Sequence[int], length: int, layout: str, name: str = "q") -> str | None:
+    """Why a tensor ``[..., H, S, D]`` or ``[..., S, H, D]`` is not as declared; None where it is.
+
+    ``length``: how many positions cos and sin hold. The other layout is named where it does fit.
+    """
+    axis, text = LAYOUTS[layout]
+    place, other = len(shape) + axis, len(shape) - 5 - axis
+    if shape[axis] == length:
+        return None
+    said = (
+        f'{name} has shape {tuple(shape)}; layout="{layout}", {text}, was given: axis {place}, the '
+        f"positions, has length {shape[axis]}, but cos and sin hold {length} positions"
+    )
+    if shape[other] != length:
+        return said
+    right = "bshd" if layout == "bhsd" else "bhsd"
+    low, high = sorted((place, other))
+    return (
+        f'{said}. Axis {other} has length {length}: pass layout="{right}", or transpose q and k with '
+        f".transpose({low}, {high})"
+    )
+
+
+def explain_ambiguous(shape: Sequence[int], name: str = "q") -> str:
+    """That heads and positions of a tensor cannot be told apart."""
+    return (
+        f"{name} has shape {tuple(shape)}: as many heads as positions, so that (b, h, s, d) and (b, s, h, d) "
+        "both fit, and strict=True refuses that. Say which: unsqueeze_dim=1 for (b, h, s, d), 2 for "
+        '(b, s, h, d), or layout="bhsd" or "bshd"'
+    )
+
+
+def is_transposed(x: Tensor) -> bool:
+    """Whether the second last axis of ``[..., H, S, D]`` is the outer one in memory, as after ``transpose``.
+
+    False where either axis has length 1: its stride says nothing.
+    """
+    heads, length = x.shape[-3], x.shape[-2]
+    return heads > 1 and length > 1 and x.stride(-3) < x.stride(-2)
+
+
+def lies_in_order(x: Tensor) -> bool:
+    """Whether the third last axis of a tensor is the outer one in memory; not where the strides are equal."""
+    return x.stride(-3) > x.stride(-2)

@@ -1,7 +1,8 @@
 """Exact frequencies by the keys of ``rope_parameters``, for one rotary embedding or for each layer type.
 
 Keys are those of transformers 5 (``modeling_rope_utils.RopeParameters``); what they mean is in `exact`.
-Nothing is filled in that a definition needs: a missing key is a KeyError with its name.
+Nothing is filled in that a definition needs: a missing key is a KeyError with its name. As `exact`, this
+takes nothing from the production code, nor from the table of types that it computes by.
 """
 
 from __future__ import annotations

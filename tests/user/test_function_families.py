@@ -17,9 +17,7 @@ import rope_compat
 from rope_compat import catalog
 from rope_compat._facts.function_names import NAMES
 from rope_compat.rotary import reference
-from rope_compat.rotary.interleaved import pairwise_2d
-from rope_compat.rotary.rotation import rotate, rotate_pair
-from rope_compat.rotary.vision import vision
+from rope_compat.rotary.operations import pairwise_2d, rotate, rotate_pair, vision
 
 HERE = Version(RELEASE)
 INTERLEAVE, TWO_D, ESM = (

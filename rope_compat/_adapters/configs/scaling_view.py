@@ -8,7 +8,7 @@ it gives them, since on 5.x ``config.rope_scaling["rope_theta"]`` works without 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from ..._facts.config_fields import FULL, FULL_ONLY
@@ -120,13 +120,6 @@ class ScalingView(dict[str, Any]):
             raise KeyError(key)
         return values[0]
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key, or of what stands beside the dictionary; `default` if there is none."""
-        try:
-            return self[key]
-        except KeyError:
-            return default
-
     def __contains__(self, key: object) -> bool:
         return super().__contains__(key) or (key in BESIDE and self.get(str(key)) is not None)
 
@@ -143,12 +136,6 @@ class ScalingView(dict[str, Any]):
         after = dict(self)
         del after[key]
         self._change(after)
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        """The value of a key, which is set if there is none."""
-        if key not in self:
-            self[key] = default
-        return self[key]
 
     def pop(self, key: str, *default: Any) -> Any:
         """Take a key out of the dictionary and of the config."""
@@ -167,6 +154,10 @@ class ScalingView(dict[str, Any]):
     def clear(self) -> None:
         """Leave the config without scaling."""
         self._change({})
+
+    # By way of the methods above, which those of `dict` go past.
+    get = Mapping.get  # type: ignore[assignment]
+    setdefault = MutableMapping.setdefault
 
     def update(self, *others: Any, **items: Any) -> None:
         """Set several keys."""

@@ -8,10 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ...rotary import declared
-from ...rotary.interleaved import deinterleave
+from ...rotary import layouts
+from ...rotary.operations import deinterleave, vision
 from ...rotary.rotation import rotate_pair
-from ...rotary.vision import vision
 from .base import MARK, AdapterInfo, Context, misfit, refuse
 from .build import build_adapter
 from .restoring import restore
@@ -56,8 +55,8 @@ def _with_layout(function: Function, native: str, strict: bool) -> Function:
             if strict:
                 _check_strictly(info, args, kwargs)
             return function(*args, **kwargs)
-        if layout not in declared.LAYOUTS:
-            raise refuse(info, args, {**kwargs, "layout": layout}, declared.unknown_layout(layout))
+        if layout not in layouts.LAYOUTS:
+            raise refuse(info, args, {**kwargs, "layout": layout}, layouts.unknown_layout(layout))
         _check(info, args, kwargs, layout)
         if not native:
             return function(*args, **_with_axis(info, args, kwargs, layout))
@@ -112,7 +111,7 @@ def _check(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any], lay
         # The keys of SAM 2's memory are longer than the angles: its options say how.
         if length is None or (name == "k" and info.context.family == "apply_rotary_pos_emb_2d"):
             continue
-        problem = declared.explain_declared(tensor.shape, length, layout, name)
+        problem = layouts.explain_declared(tensor.shape, length, layout, name)
         if problem is not None:
             raise misfit(info, problem)
 
@@ -124,14 +123,14 @@ def _check_strictly(info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, 
         return
     if all(tensor.shape[-3] == tensor.shape[-2] == length for tensor in tensors.values()):
         name, tensor = next(iter(tensors.items()))
-        raise misfit(info, declared.explain_ambiguous(tensor.shape, name))
+        raise misfit(info, layouts.explain_ambiguous(tensor.shape, name))
 
 
 def _with_axis(
     info: AdapterInfo, args: tuple[Any, ...], kwargs: dict[str, Any], layout: str
 ) -> dict[str, Any]:
     """The keywords with the ``unsqueeze_dim`` that a layout means."""
-    axis = declared.axis_of(layout, 4)
+    axis = layouts.axis_of(layout, 4)
     said = kwargs.get("unsqueeze_dim", args[-1] if args and isinstance(args[-1], int) else None)
     if said is None:
         return {**kwargs, "unsqueeze_dim": axis}

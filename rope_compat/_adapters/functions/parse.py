@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...rotary import declared
-from ...rotary.layouts import is_table
+from ...rotary import layouts
 
 __all__ = [
     "MislaidCall",
@@ -163,7 +162,7 @@ def _options(
 
 def length_of(call: RotaryCall) -> int | None:
     """How many positions cos and sin of a call hold; None where rows of a table are taken by an offset."""
-    if call.position_ids is not None and is_table(call.cos):
+    if call.position_ids is not None and layouts.is_table(call.cos):
         return call.position_ids.shape[-1]
     return None if call.offset is not None or call.cos.dim() == 4 else call.cos.shape[-2]
 
@@ -175,12 +174,12 @@ def _laid_out(call: RotaryCall, layout: Any) -> RotaryCall:
         UnreadableCall: the layout is not known, or ``unsqueeze_dim`` says another.
         MislaidCall: the sizes contradict it.
     """
-    if layout not in declared.LAYOUTS:
-        raise UnreadableCall(declared.unknown_layout(layout))
+    if layout not in layouts.LAYOUTS:
+        raise UnreadableCall(layouts.unknown_layout(layout))
     rank = call.rotated[0].dim()
     if rank not in (3, 4):
         raise UnreadableCall(f"layout={layout!r} goes with tensors of 4 or 3 axes, not {rank}")
-    axis = declared.axis_of(layout, rank)
+    axis = layouts.axis_of(layout, rank)
     if call.unsqueeze_dim is not None and call.unsqueeze_dim % rank != axis:
         raise UnreadableCall(
             f"layout={layout!r} means unsqueeze_dim={axis} here, but unsqueeze_dim={call.unsqueeze_dim} was "
@@ -188,7 +187,7 @@ def _laid_out(call: RotaryCall, layout: Any) -> RotaryCall:
         )
     length = length_of(call)
     for name, tensor in zip("qkv" if len(call.rotated) > 1 else "x", call.rotated, strict=False):
-        problem = None if length is None else declared.explain_declared(tensor.shape, length, layout, name)
+        problem = None if length is None else layouts.explain_declared(tensor.shape, length, layout, name)
         if problem is not None:
             raise MislaidCall(problem)
     cos, sin, positions = call.cos, call.sin, call.position_ids

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ...rotary import frequencies, interleaved, multimodal, single
+from ...rotary import frequencies, operations
 from ...rotary.pairing import rotate_half
 from ...rotary.rotation import rotate_pair
 from .base import MARK, AdapterInfo, Context, as_restored, dress
@@ -22,20 +22,20 @@ Function = Callable[..., Any]
 
 #: What records of `_facts.functions` name.
 OPERATIONS: dict[str, Function] = {
-    "deinterleave": interleaved.deinterleave,
+    "deinterleave": operations.deinterleave,
     "mscale": frequencies.mscale,
-    "multimodal": multimodal.multimodal,
-    "multimodal float32": multimodal.multimodal_float32,
-    "multimodal interleaved": multimodal.multimodal_interleaved,
-    "npu": single.npu,
-    "pairs": interleaved.in_pairs,
-    "pairs of halves": interleaved.from_halves,
-    "pairwise 2d": interleaved.pairwise_2d,
+    "multimodal": operations.multimodal,
+    "multimodal float32": operations.multimodal_float32,
+    "multimodal interleaved": operations.multimodal_interleaved,
+    "npu": operations.npu,
+    "pairs": operations.in_pairs,
+    "pairs of halves": operations.from_halves,
+    "pairwise 2d": operations.pairwise_2d,
     "plain": rotate_pair,
-    "rank 4": single.rotate_rank4,
+    "rank 4": operations.rotate_rank4,
     "rotate half": rotate_half,
     "scale attention": frequencies.scale_attention,
-    "unpadded": single.unpadded,
+    "unpadded": operations.unpadded,
 }
 
 

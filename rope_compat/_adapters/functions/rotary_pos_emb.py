@@ -16,10 +16,8 @@ from torch.fx import Proxy
 
 from ..._facts.call_forms import GATHERED, INDEXED, OFFSET, PLAIN, SINGLE, CallForm
 from ...errors import LayoutError
-from ...rotary.declared import explain_ambiguous
-from ...rotary.layouts import is_table
+from ...rotary.layouts import explain_ambiguous, is_table, is_transposed
 from ...rotary.mismatch import explain_mismatch
-from ...rotary.strides import is_transposed
 from .base import AdapterInfo, Context, dress, misfit, refuse
 from .generation import Generation
 from .native_call import NativeCaller

@@ -17,7 +17,7 @@ from ...errors import CallFormError
 from ...rotary import flash
 from ...rotary.layouts import cos_sin_to_freqs, freqs_to_cos_sin
 from ...rotary.mismatch import explain_mismatch
-from ...rotary.vision import vision
+from ...rotary.operations import vision
 from .base import AdapterInfo, Context, as_restored, count, dress, misfit, refuse
 from .generation import Generation
 from .signature import code_of, globals_of

@@ -71,20 +71,6 @@ class RopeParameters:
             return declared or 1.0
         return self.max_position_embeddings / self.original if declared is None else declared
 
-    def arguments(self, seq_len: Any = None) -> dict[str, Any]:
-        """What the function of the type takes, by name, in `rotary.frequencies` and in `rotary.exact`.
-
-        Raises:
-            RopeConfigError: a parameter that the type needs is missing.
-        """
-        record, found = ROPE_TYPES[self.rope_type], {}
-        for name in record.takes:
-            if name == "seq_len":
-                found[name] = seq_len
-            else:
-                found[name] = getattr(self, _KNOWN[name]) if name in _KNOWN else self.needed(name)
-        return found | {name: self.inner[name] for name in record.optional if name in self.inner}
-
     def needed(self, key: str) -> Any:
         """A parameter that the type cannot do without."""
         value = self.inner.get(key)
@@ -159,8 +145,15 @@ def compute(given: RopeParameters, seq_len: Any = None, device: Any = None) -> t
     """
     if given.rope_type not in ROPE_TYPES:
         return None
+
+    def value(name: str) -> Any:
+        if name == "seq_len":
+            return seq_len
+        return getattr(given, _KNOWN[name]) if name in _KNOWN else given.needed(name)
+
     function = getattr(frequencies, given.rope_type)
-    found: tuple[Any, float] = function(**given.arguments(seq_len), device=device)
+    arguments = frequencies.arguments(given.rope_type, value, given.inner)
+    found: tuple[Any, float] = function(**arguments, device=device)
     return found
 
 

@@ -23,9 +23,8 @@ from torch import Tensor
 
 from ..._facts.call_forms import LLMS_APPLY_ROPE, LLMS_DECLARED
 from ...errors import HeadDimensionError, LayoutError
-from ...rotary.declared import LAYOUTS, unknown_layout
+from ...rotary.layouts import LAYOUTS, is_transposed, lies_in_order, unknown_layout
 from ...rotary.pairing import rotate_half
-from ...rotary.strides import is_transposed, lies_in_order
 from ..functions.base import AdapterInfo, Context, as_restored, dress, misfit, refuse
 from ..functions.parse import UnreadableCall, is_axis, is_positions
 from ..functions.signature import live_signature, signature_text
