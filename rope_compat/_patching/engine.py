@@ -99,6 +99,8 @@ class Engine:
         """What `apply` would do with the modules that are loaded; changes nothing."""
         with self._lock:
             asked, resolve = _as_set(rules), self._bindings.original_of
+            if not self._layers:
+                return [edit for _, edits in self._ask_again(asked, loaded_modules()) for edit in edits]
             return [edit for module in loaded_modules() for edit in asked.propose(module, resolve)]
 
     def replacements(self) -> list[object]:
