@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rope_compat._report.page import Item, Page, Row, Section, Tone
 from rope_compat._report.words import counted
-from rope_compat.catalog.differences import BREAKING, Change
+from rope_compat.catalog.compare import BREAKING, Change
 from rope_compat.catalog.signature import split_parameters
 
 __all__ = ["page", "to_dict"]
