@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ._installed_release import plain_release
+from ._environment.release import plain_release
 from ._patching.edits import Entry, Rule, Skip
 from ._patching.engine import Engine
 from ._patching.hooks import ImportHook

@@ -114,7 +114,7 @@ def decode(container: Container) -> History:
                 for place in range(first, after) if value else ():
                     timeline[place][module] = value
     for module, first, last, names in known.name_rows():
-        history.names[first][module] = tuple(sorted(Name(name, *what) for name, what in names.items()))
+        history.names[first][module] = tuple(Name._make((name, *names[name])) for name in sorted(names))
         for place in range(first + 1, last + 1):
             history.names[place][module] = history.names[first][module]
     return history

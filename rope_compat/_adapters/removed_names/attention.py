@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ..._environment.announce import announce
+from ..._environment import announce
 from ..._patching.edits import MISSING
 from ...errors import DeadPatchWarning
 from .attention_contract import IMPLEMENTATIONS, Contract, contract_of
