@@ -16,8 +16,7 @@ from rope_compat._cli import progress as progress_display
 from rope_compat._report import changes as pages
 from rope_compat._report.page import page_text
 from rope_compat.catalog import store
-from rope_compat.catalog.compare import compare, side_at, side_of
-from rope_compat.catalog.differences import Change, Side
+from rope_compat.catalog.compare import Change, Side, compare, side_at, side_of
 from rope_compat.catalog.update import update
 from rope_compat.errors import RopeCompatError
 

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from rope_compat import catalog
 from rope_compat._cli.main import main as rope_compat
-from rope_compat.catalog.compare import compare, side_at
-from rope_compat.catalog.differences import BREAKING, Change
+from rope_compat.catalog.compare import BREAKING, Change, compare, side_at
 from rope_compat.catalog.store import catalog as opened
 
 DOCS = Path(__file__).resolve().parent

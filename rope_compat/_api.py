@@ -10,7 +10,7 @@ from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ._installed_release import plain_release
+from ._environment.release import plain_release
 from ._patching.asking import RuleSet
 from ._patching.edits import Entry, Skip
 from ._patching.engine import Engine

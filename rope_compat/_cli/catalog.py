@@ -13,8 +13,8 @@ from rope_compat._cli.progress import shown
 from rope_compat._report.page import Item, Page, Row, Section, Tone, counted
 from rope_compat._report.terminal import show, show_json
 from rope_compat.catalog import store
+from rope_compat.catalog.format import FORMAT
 from rope_compat.catalog.index import Problem
-from rope_compat.catalog.storage.container import FORMAT
 from rope_compat.catalog.update import Outcome, read_history, update
 from rope_compat.catalog.verification import Verdict, verify
 
@@ -221,12 +221,15 @@ def _verify_page(catalog: Path, verdict: Verdict) -> Page:
 
 
 def _show(arguments: argparse.Namespace, catalog: Path) -> int:
-    modules = read_history(catalog).names.runs
+    read_history(catalog)  # says what is wrong with a file that cannot be read
     opened = store.open_catalog(str(catalog))
-    container = opened.to_container()
+    container = opened.container
     sizes = {name: size for name, (_, size, _) in container.sections.items()}
     kinds = Counter(kind for _, kind in opened.targets())
-    names = {(module, name.name) for module, runs in modules.items() for run in runs for name in run.value}
+    names: dict[str, set[str]] = {}
+    for module, _, _, found in opened.name_rows():
+        names.setdefault(module, set()).update(found)
+    count = sum(map(len, names.values()))
     newest = opened.releases[-1] if opened.releases else None
     if arguments.json:
         show_json(
@@ -238,8 +241,8 @@ def _show(arguments: argparse.Namespace, catalog: Path) -> int:
                 "builds": list(opened.builds),
                 "newest_release": newest,
                 "targets": dict(sorted(kinds.items())),
-                "modules": len(modules),
-                "names": len(names),
+                "modules": len(names),
+                "names": count,
             }
         )
         return 0
@@ -250,7 +253,7 @@ def _show(arguments: argparse.Namespace, catalog: Path) -> int:
         Row("releases", _extent(opened.releases)),
         Row("other builds", ", ".join(development) or "none"),
         Row("targets", "; ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))),
-        Row("names", f"{len(names):,} in {len(modules):,} modules"),
+        Row("names", f"{count:,} in {len(names):,} modules"),
     )
     parts = tuple(
         Row(name, f"{size:,} bytes") for name, size in [*sizes.items(), ("file", len(container.data))]

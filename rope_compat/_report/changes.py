@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rope_compat._report.page import Item, Page, Row, Section, Tone, counted, some
-from rope_compat.catalog.differences import BREAKING, Change
+from rope_compat.catalog.compare import BREAKING, Change
 from rope_compat.catalog.signature import split_parameters
 
 __all__ = ["page", "to_dict"]

@@ -80,9 +80,7 @@ def test_other_rules_are_asked_each_time(engine: Engine, made: Library) -> None:
 
 
 @pytest.mark.parametrize("place", ["module", "class", "nested class", "wrapper"])
-def test_all_are_asked_again_when_one_holds_something_else(
-    engine: Engine, made: Library, place: str
-) -> None:
+def test_all_are_asked_again_when_one_holds_something_else(engine: Engine, made: Library, place: str) -> None:
     core, user = made.load("core"), made.load("user")
     rule = LastingRule(made.name)
     rules = RuleSet([rule])

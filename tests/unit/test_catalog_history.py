@@ -9,12 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.once import once
 
-from rope_compat.catalog.model import Target
-from rope_compat.catalog.reading.facts import Definition, Use
-from rope_compat.catalog.reading.release import Name, ReleaseFacts
-from rope_compat.catalog.storage.container import FORMAT, CatalogError, pack, unpack
-from rope_compat.catalog.storage.encode import decode, encode
-from rope_compat.catalog.storage.history import History
+from rope_compat.catalog.format import FORMAT, CatalogError, pack, unpack
+from rope_compat.catalog.history import History, decode, encode
+from rope_compat.catalog.model import Definition, Name, ReleaseFacts, Target, Use
 from rope_compat.catalog.store import Catalog
 
 pytestmark = once
