@@ -275,7 +275,7 @@ class _StoredParameters(_Field):
     def _derived(self, config: Any) -> Any:
         fields = plain_fields(config)
         if any(fields.get(name) is not None for name in self.essential):
-            return RopeSpec.of(config).rope_parameters()
+            return RopeSpec.of(fields).rope_parameters()
         return _MISSING
 
     def __set__(self, config: Any, value: Any) -> None:
