@@ -130,7 +130,7 @@ def _begun(file: Path) -> History:
 
 def _find(source: Path | None, wanted: set[Version] | None) -> tuple[list[Found], list[Problem]]:
     """Everything that can be had of what is wanted."""
-    found, problems = index.find(source)
+    found, problems = index.find_sources(source)
     absent = (wanted or set()) - {each.version for each in found}
     if absent:
         raise ArgumentError(
