@@ -17,13 +17,10 @@ if TYPE_CHECKING:
     from rope_compat._environment.requirement import require
     from rope_compat._environment.verdict import detect, judge, signature_drift
     from rope_compat._environment.warn import announce, warn_about
-    from rope_compat._facts.known_bad import KNOWN_BAD, KnownBad
 
 __all__ = [
-    "KNOWN_BAD",
     "DirectUrl",
     "Environment",
-    "KnownBad",
     "PackageInfo",
     "Problem",
     "announce",
@@ -42,13 +39,12 @@ _HOMES = {
     "verdict": ("detect", "judge", "signature_drift"),
     "warn": ("announce", "warn_about"),
 }
-_WHERE = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
-_WHERE |= dict.fromkeys(("KNOWN_BAD", "KnownBad"), "rope_compat._facts.known_bad")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_WHERE[name]), name)
-    globals()[name] = value
-    return value
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(f"{__name__}.{home}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,8 +9,8 @@ import sys
 import warnings
 
 from rope_compat._environment.model import Environment
+from rope_compat._settings import read_on_problem
 from rope_compat.errors import (
-    ArgumentError,
     DevelopmentBuildWarning,
     IncompatibleVersionError,
     IncompatibleVersionWarning,
@@ -35,9 +35,7 @@ def warn_about(environment: Environment, on_problem: str = "warn") -> None:
     something cannot work, and warns about the rest; ``"ignore"`` does nothing. Any other value raises
     `ArgumentError`.
     """
-    if on_problem not in ("warn", "error", "ignore"):
-        raise ArgumentError(f"on_problem={on_problem!r} is not known; expected 'warn', 'error' or 'ignore'")
-    if on_problem == "ignore":
+    if read_on_problem(on_problem) == "ignore":
         return
     fatal = [problem for problem in environment.problems if problem.severity == "fatal"]
     if fatal and on_problem == "error":

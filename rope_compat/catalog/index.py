@@ -39,7 +39,6 @@ __all__ = [
     "Problem",
     "Progress",
     "available",
-    "find",
     "find_sources",
     "opened",
 ]
@@ -90,19 +89,15 @@ class Fetched(NamedTuple):
     withdrawn: bool = False
 
 
-def find(source: Path | None) -> tuple[list[Found], list[Problem]]:
-    """What can be had from a directory or file, or without one from the index, and what cannot be used.
+def find_sources(path: Path | None) -> tuple[list[Found], list[Problem]]:
+    """What can be had, and what cannot be used: the index's releases, or what is in a directory.
 
-    Raises `BadSourceError` or `PipError` where there is nothing.
+    Of a directory every wheel, sdist, unpacked release and checkout in it, or the one that it is. Archives
+    are taken at their names, which `open_source` proves. Raises `BadSourceError` or `PipError` where there is
+    nothing.
     """
-    return find_sources(source) if source is not None else ([Found(None, each) for each in available()], [])
-
-
-def find_sources(path: Path) -> tuple[list[Found], list[Problem]]:
-    """Every wheel, sdist, unpacked release and checkout in a directory, or the one that ``path`` itself is.
-
-    Archives are taken at their names, which `open_source` proves. Raises `BadSourceError` when there is none.
-    """
+    if path is None:
+        return [Found(None, each) for each in available()], []
     if not path.exists():
         raise BadSourceError(
             f"{path} does not exist; give a directory of wheels, sdists or checkouts of {PACKAGE}"
@@ -133,63 +128,51 @@ def opened(
     Releases that their maintainers have withdrawn are left out unless ``withdrawn``. What is fetched is
     deleted at the end, but stays for the next time if something is raised. Raises `PipError`, `UpdateError`.
     """
-    with contextlib.ExitStack() as stack:
-        missing = [each.version for each in found if each.path is None]
-        if missing:
-            directory = _download_directory()
-            remedy = "set XDG_CACHE_HOME to a directory that can be written"
-            stack.enter_context(locked(directory / "downloads", remedy=remedy))
-            found = [*found, *_fetch_missing(missing, directory, problems, progress, withdrawn=withdrawn)]
-        sources: dict[Version, ReleaseSource] = {}
-        for path, version, source in found:
-            try:
-                if path is not None and version not in sources:
-                    sources[version] = source or open_source(path)
-            except (BadSourceError, OSError) as error:
-                problems.append(Problem(str(path), str(error)))
-        yield list(sources.values())
-        for wheel in directory.glob("*.whl") if missing else ():
+    missing = [each.version for each in found if each.path is None]
+    if not missing:
+        yield _open(found, problems)
+        return
+    directory = _download_directory()
+    with locked(directory / "downloads", remedy="set XDG_CACHE_HOME to a directory that can be written"):
+        for rest in directory.glob(f"{_PARTIAL}*"):
+            shutil.rmtree(rest, ignore_errors=True)
+        # What an interrupted run has left, for this one or for another.
+        wheels = {version_in_name(path): path for path in directory.glob(f"{PACKAGE}-*.whl")}
+        left = [version for version in missing if version not in wheels]
+        for done, each in enumerate(fetch(left, directory), start=1):
+            if each.wheel is None:
+                problems.append(Problem(f"{PACKAGE} {each.version}", _NO_WHEEL))
+            elif withdrawn or not each.withdrawn:
+                wheels[each.version] = each.wheel
+            if progress is not None:
+                progress("fetching", done, len(left))
+        yield _open([Found(wheels[each], each) for each in missing if each in wheels], problems)
+        for wheel in directory.glob("*.whl"):
             wheel.unlink()
+
+
+def _open(found: Sequence[Found], problems: list[Problem]) -> list[ReleaseSource]:
+    sources: dict[Version, ReleaseSource] = {}
+    for path, version, source in found:
+        try:
+            if path is not None and version not in sources:
+                sources[version] = source or open_source(path)
+        except (BadSourceError, OSError) as error:
+            problems.append(Problem(str(path), str(error)))
+    return list(sources.values())
 
 
 def _download_directory() -> Path:
     """Where wheels are kept until their releases are in a catalog: below the user's directory for caches."""
+    home, cache = Path.home(), os.environ.get("XDG_CACHE_HOME")
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / "Library" / "Caches"
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    directory = Path(base) / "rope_compat" / "wheels"
+        base = Path(cache or home / ("Library/Caches" if sys.platform == "darwin" else ".cache"))
+    directory = base / "rope_compat" / "wheels"
     with contextlib.suppress(OSError):
         directory.mkdir(parents=True, exist_ok=True)
     return directory
-
-
-def _fetch_missing(
-    versions: Sequence[Version],
-    directory: Path,
-    problems: list[Problem],
-    progress: Progress | None,
-    *,
-    withdrawn: bool,
-) -> list[Found]:
-    """The wheels of releases: those that an interrupted run has left, and all others from the index."""
-    for rest in directory.glob(f"{_PARTIAL}*"):
-        shutil.rmtree(rest, ignore_errors=True)
-    left = {version_in_name(path): path for path in directory.glob(f"{PACKAGE}-*.whl")}
-    for version in left.keys() - versions:
-        left.pop(version).unlink()
-    found = [Found(path, version) for version, path in left.items()]
-    wanted = [version for version in versions if version not in left]
-    for done, each in enumerate(fetch(wanted, directory), start=1):
-        if each.wheel is None:
-            problems.append(Problem(f"{PACKAGE} {each.version}", _NO_WHEEL))
-        elif withdrawn or not each.withdrawn:
-            found.append(Found(each.wheel, each.version))
-        if progress is not None:
-            progress("fetching", done, len(wanted))
-    return found
 
 
 def available() -> list[Version]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,8 +87,8 @@ def update(
     wanted = parse_releases(releases)
     catalog = Path(os.path.realpath(catalog))  # a link stays a link
     if dry_run:
-        outcome, _ = _missing(History() if rebuild else read_history(catalog, create=create), source, wanted)
-        return outcome
+        history = History() if rebuild else read_history(catalog, create=create)
+        return _begin(history, *_find(source, wanted))
     remedy = (
         "copy it to FILE, a place of your own, run rope-compat catalog update --catalog FILE, and set "
         f"{VARIABLE}=FILE"
@@ -99,14 +99,15 @@ def update(
         # A rebuild is put in its place when it is complete: half a catalog would not do for those who use it.
         file = catalog.with_name(f"{catalog.name}.rebuild-{_reading_code():08x}") if rebuild else catalog
         history = _begun(file) if rebuild else read_history(file, create=create)
-        outcome, found = _missing(history, source, wanted)
-        if rebuild and set(map(Version, history.builds)) - _versions(found):
+        found, problems = _find(source, wanted)
+        if rebuild and _versions(history) - {each.version for each in found}:
             file.unlink()  # an interrupted rebuild, of other releases than these
             history = History()
-            outcome.missing = tuple(str(each) for each in sorted(_versions(found)))
-        have = set(map(Version, history.builds))
+        outcome = _begin(history, found, problems)
+        have = _versions(history)
         found = [each for each in found if each.version not in have or each.version.is_devrelease]
-        draft = _Draft(file, catalog, _versions(found), outcome, saved)
+        development = {each.version for each in found if each.version.is_devrelease}
+        draft = _Draft(file, catalog, development, outcome, saved)
         with index.opened(found, outcome.problems, progress, withdrawn=False) as sources:
             draft.fill(history, read_all(sources, outcome.problems, workers, progress))
         if rebuild:
@@ -127,27 +128,27 @@ def _begun(file: Path) -> History:
         return History()
 
 
-def _missing(
-    history: History, source: Path | None, wanted: set[Version] | None
-) -> tuple[Outcome, list[Found]]:
-    """What is not in a catalog, and everything that can be had of what is wanted."""
-    found, problems = index.find(source)
-    if wanted is not None:
-        absent = wanted - _versions(found)
-        if absent:
-            raise ArgumentError(
-                f"{', '.join(map(str, sorted(absent)))}: not among the releases that can be had here"
-            )
-        found = [each for each in found if each.version in wanted]
-    missing = _versions(found) - set(map(Version, history.builds))
-    missing_first = tuple(str(version) for version in sorted(missing))
-    return Outcome(missing=missing_first, problems=problems, builds=tuple(history.builds)), found
+def _find(source: Path | None, wanted: set[Version] | None) -> tuple[list[Found], list[Problem]]:
+    """Everything that can be had of what is wanted."""
+    found, problems = index.find_sources(source)
+    absent = (wanted or set()) - {each.version for each in found}
+    if absent:
+        raise ArgumentError(
+            f"{', '.join(map(str, sorted(absent)))}: not among the releases that can be had here"
+        )
+    return [each for each in found if wanted is None or each.version in wanted], problems
 
 
-def _versions(found: Iterable[Found]) -> set[Version]:
-    return {each.version for each in found}
+def _begin(history: History, found: Sequence[Found], problems: list[Problem]) -> Outcome:
+    missing = {each.version for each in found} - _versions(history)
+    return Outcome(tuple(map(str, sorted(missing))), problems=problems, builds=tuple(history.builds))
 
 
+def _versions(history: History) -> set[Version]:
+    return set(map(Version, history.builds))
+
+
+@dataclass
 class _Draft:
     """The file that is being filled.
 
@@ -155,17 +156,12 @@ class _Draft:
     takes several steps, and an interrupt between them would leave a history that is half done.
     """
 
-    def __init__(
-        self,
-        file: Path,
-        like: Path,
-        given: Collection[Version],
-        outcome: Outcome,
-        saved: Callable[[Sequence[str]], None] | None,
-    ) -> None:
-        self._file, self._like, self._outcome, self._saved = file, like, outcome, saved
-        self._given = {version for version in given if version.is_devrelease}
-        self._pending: list[ReleaseFacts] = []
+    file: Path
+    like: Path
+    development: set[Version]
+    outcome: Outcome
+    saved: Callable[[Sequence[str]], None] | None
+    pending: list[ReleaseFacts] = field(default_factory=list)
 
     def fill(self, history: History, facts: Iterable[ReleaseFacts]) -> None:
         """Add builds to the file, which has the history; what has been read is saved whatever happens."""
@@ -173,7 +169,7 @@ class _Draft:
         try:
             for each in facts:
                 if each.version not in history.builds or history.at(each.version) != each:
-                    self._pending.append(each)
+                    self.pending.append(each)
                 if time.monotonic() >= next_write:
                     self._save()
                     next_write = time.monotonic() + _SECONDS_BETWEEN_WRITES
@@ -183,29 +179,26 @@ class _Draft:
             raise
 
     def _save(self) -> None:
-        if not self._pending:
+        if not self.pending:
             return
-        history = read_history(self._file, create=True)
-        for facts in self._pending:
+        history = read_history(self.file, create=True)
+        for facts in self.pending:
             history.add(facts)
-        dropped = _replaced(history.builds, self._given)
+        dropped = _replaced(history.builds, self.development)
         for build in dropped:
             history.remove(build)
-        replace_file(self._file, encode(history), like=self._like)
-        versions = [facts.version for facts in self._pending]
-        self._pending = []
-        self._outcome.added += versions
-        self._outcome.dropped += dropped
-        self._outcome.builds = tuple(history.builds)
-        if self._saved is not None:
-            self._saved(versions)
+        replace_file(self.file, encode(history), like=self.like)
+        versions = [facts.version for facts in self.pending]
+        self.pending.clear()
+        self.outcome.added += versions
+        self.outcome.dropped += dropped
+        self.outcome.builds = tuple(history.builds)
+        if self.saved is not None:
+            self.saved(versions)
 
 
-def _replaced(builds: Sequence[str], given: Collection[Version]) -> list[str]:
-    """The development builds that those given now make obsolete.
-
-    Those of the same number, and those that a release has overtaken.
-    """
+def _replaced(builds: Sequence[str], given: Set[Version]) -> list[str]:
+    """The development builds that those given now replace: of the same number, or overtaken by a release."""
     versions = {Version(build): build for build in builds}
     added = {version.base_version for version in versions.keys() & given}
     newest = max((version for version in versions if not version.is_prerelease), default=None)

@@ -18,7 +18,6 @@ from packaging.version import Version
 import rope_compat._environment as rope_compat_environment
 from rope_compat import catalog
 from rope_compat._environment import (
-    KNOWN_BAD,
     Environment,
     PackageInfo,
     Problem,
@@ -27,6 +26,7 @@ from rope_compat._environment import (
     warn_about,
 )
 from rope_compat._environment.packages import kind_of, same_version
+from rope_compat._facts.known_bad import KNOWN_BAD
 from rope_compat.errors import (
     ArgumentError,
     DevelopmentBuildWarning,

@@ -12,8 +12,8 @@ from packaging.specifiers import SpecifierSet
 
 import rope_compat
 from rope_compat import catalog
-from rope_compat._environment import KNOWN_BAD
 from rope_compat._environment import release as glance
+from rope_compat._facts.known_bad import KNOWN_BAD
 
 WHERE = os.path.dirname(os.path.dirname(os.path.abspath(rope_compat.__file__)))
 

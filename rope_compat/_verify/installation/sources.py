@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ... import catalog
-from ..._facts.rope_names import HINT, is_function_name, is_rotary_name
+from ..._facts.rope_names import HINT, NOT_TORCH, OTHER_TARGETS, is_function_name, is_rotary_name
 
 __all__ = ["Defined", "defined"]
 
 _DEFINITION = re.compile(rb"^(def|class) (\w+)", re.MULTILINE)
-#: Not torch; sources of other files; scripts that convert checkpoints.
-_NOT_TORCH = ("modeling_tf_", "modeling_flax_", "modular_", "convert_")
-_OTHER_NAMES = frozenset({"create_sinusoidal_positions", "IdeficsEmbedding"})
+_OTHER_NAMES = frozenset(target.partition(":")[2] for target in OTHER_TARGETS)
 
 
 class Defined(NamedTuple):
@@ -48,7 +46,7 @@ def _written(package: str) -> Iterator[Defined]:
     for directory, below, files in os.walk(package):
         below.sort()
         for file in files:
-            if not file.endswith(".py") or file.startswith(_NOT_TORCH):
+            if not file.endswith(".py") or file.startswith(NOT_TORCH):
                 continue
             path = os.path.join(directory, file)
             try:

@@ -17,9 +17,9 @@ from rope_compat.catalog.model import Definition, Use
 from rope_compat.catalog.reading.facts import Binding
 from rope_compat.catalog.reading.names import top_level
 
-__all__ = ["call_shape", "uses_of"]
+__all__ = ["uses_of"]
 
-UNKNOWN = "?"
+_UNKNOWN = "?"
 _FORWARD = "forward"
 _EMBEDDING = frozenset({"emb", "embed", "embedding", "embeddings"})
 
@@ -32,13 +32,10 @@ def uses_of(
     counted: Counter[tuple[str, str]] = Counter()
     for statement in top_level(tree.body):
         nodes = list(ast.walk(statement))  # walking takes most of the time: once for all that is looked for
-        held: dict[str, set[str]] = {}
-        for attribute, home in _held(nodes, homes):
-            held.setdefault(attribute, set()).add(home)
-        results = dict(_results(nodes))
+        held, results = _assigned(nodes, homes)
         for node in nodes:
             if isinstance(node, ast.Call):
-                shape = call_shape(node, results.get(id(node), "use"))
+                shape = _call_shape(node, results.get(id(node), "use"))
                 for target in _called(node.func, homes, held):
                     counted[target, shape] += 1
             elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
@@ -47,7 +44,7 @@ def uses_of(
     return tuple(sorted(Use(target, shape, count) for (target, shape), count in counted.items()))
 
 
-def call_shape(call: ast.Call, result: str) -> str:
+def _call_shape(call: ast.Call, result: str) -> str:
     """The shape of one call."""
     positional = sum(not isinstance(each, ast.Starred) for each in call.args)
     starred = "+" if any(isinstance(each, ast.Starred) for each in call.args) else ""
@@ -70,33 +67,27 @@ def _homes(
     return homes
 
 
-def _held(nodes: list[ast.AST], homes: Mapping[str, tuple[str, bool]]) -> Iterator[tuple[str, str]]:
-    """Attributes of ``self`` that a class sets to rotary modules: name and class."""
-    if not isinstance(nodes[0], ast.ClassDef):
-        return
+def _assigned(
+    nodes: list[ast.AST], homes: Mapping[str, tuple[str, bool]]
+) -> tuple[Mapping[str, set[str]], Mapping[int, str]]:
+    """The attributes of ``self`` that a class sets to rotary modules, with the classes of these; and what
+    becomes of each call's result, by the call's identity.
+    """
+    held: dict[str, set[str]] = {}
+    results: dict[int, str] = {}
     for node in nodes:
-        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)):
-            continue
-        target, function = node.targets[0], node.value.func
-        if isinstance(function, ast.Name) and isinstance(target, ast.Attribute) and _is_self(target.value):
-            home, is_class = homes.get(function.id, ("", False))
-            if is_class:
-                yield target.attr, home
-
-
-def _is_self(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "self"
-
-
-def _results(nodes: list[ast.AST]) -> Iterator[tuple[int, str]]:
-    """What becomes of each call's result, by the call's identity."""
-    for node in nodes:
-        if isinstance(node, ast.Return) and isinstance(node.value, ast.Call):
-            yield id(node.value), "return"
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            target = node.targets[0]
-            unpacked = isinstance(target, (ast.Tuple, ast.List))
-            yield id(node.value), str(len(target.elts)) if unpacked else "1"  # type: ignore[attr-defined]
+        match node:
+            case ast.Return(value=ast.Call() as call):
+                results[id(call)] = "return"
+            case ast.Assign(targets=[target, *_], value=ast.Call() as call):
+                unpacked = isinstance(target, (ast.Tuple, ast.List))
+                results[id(call)] = str(len(target.elts)) if unpacked else "1"  # type: ignore[attr-defined]
+                match target, call.func:
+                    case ast.Attribute(ast.Name("self"), name), ast.Name(function):
+                        home, is_class = homes.get(function, ("", False))
+                        if is_class and isinstance(nodes[0], ast.ClassDef):
+                            held.setdefault(name, set()).add(home)
+    return held, results
 
 
 def _called(
@@ -107,16 +98,16 @@ def _called(
             yield homes[function.id][0]
     elif isinstance(function, ast.Attribute):
         for owner in _rotary_owners(function.value if function.attr == _FORWARD else function, held):
-            yield owner if owner.startswith(UNKNOWN) else f"{owner}.{_FORWARD}"
+            yield owner if owner.startswith(_UNKNOWN) else f"{owner}.{_FORWARD}"
 
 
 def _rotary_owners(node: ast.expr, held: Mapping[str, set[str]]) -> Iterable[str]:
     """The classes that the rotary module of an expression may have, as far as they can be told."""
     if not isinstance(node, ast.Attribute):
         return ()
-    if _is_self(node.value) and node.attr in held:
+    if isinstance(node.value, ast.Name) and node.value.id == "self" and node.attr in held:
         return held[node.attr]
     found = words(node.attr)
     if is_rotary_name(node.attr) and not _EMBEDDING.isdisjoint(found) and "pos" not in found:
-        return (f"{UNKNOWN}:{node.attr}",)
+        return (f"{_UNKNOWN}:{node.attr}",)
     return ()

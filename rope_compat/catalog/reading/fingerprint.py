@@ -10,15 +10,14 @@ from __future__ import annotations
 import ast
 import base64
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator
 
 __all__ = ["fingerprint"]
 
-#: Contexts and type comments say nothing that the rest does not, annotations do not change what runs, and
-#: type
-#: parameters (Python 3.12) are annotations too.
+#: Contexts and type comments say nothing that the rest does not; annotations, and type parameters (Python
+#: 3.12), do not change what runs.
 _IGNORED = frozenset({"annotation", "returns", "ctx", "type_comment", "type_params", "kind", "type_ignores"})
-_LENGTH = 8
 
 
 def fingerprint(statements: Iterable[ast.stmt]) -> str:
@@ -26,16 +25,11 @@ def fingerprint(statements: Iterable[ast.stmt]) -> str:
 
     Equal for two pieces of code that differ in formatting, comments, docstrings and annotations only.
     """
-    digest = hashlib.blake2b(digest_size=6)
-    for statement in _code(list(statements)):
-        digest.update(_text(statement).encode("utf-8", "surrogatepass"))
-    return base64.urlsafe_b64encode(digest.digest()).decode("ascii")[:_LENGTH]
-
-
-def _text(node: ast.AST) -> str:
     parts: list[str] = []
-    _write(node, parts)
-    return "".join(parts)
+    for statement in _code(statements):
+        _write(statement, parts)
+    text = "".join(parts).encode("utf-8", "surrogatepass")
+    return base64.urlsafe_b64encode(hashlib.blake2b(text, digest_size=6).digest()).decode("ascii")
 
 
 def _write(value: object, parts: list[str]) -> None:
@@ -45,14 +39,12 @@ def _write(value: object, parts: list[str]) -> None:
     if isinstance(value, ast.JoinedStr):
         value = ast.JoinedStr(values=list(_pieces(value.values)))
     if isinstance(value, ast.AST):
-        parts.append(type(value).__name__)
-        parts.append("(")
+        parts += type(value).__name__, "("
         for name in value._fields:
             field = getattr(value, name, None)
             if name in _IGNORED or field is None or field == []:
                 continue
-            parts.append(name)
-            parts.append("=")
+            parts += name, "="
             _write(_code(field) if isinstance(field, list) else field, parts)
             parts.append(",")
         parts.append(")")
@@ -68,20 +60,14 @@ def _write(value: object, parts: list[str]) -> None:
 
 def _pieces(values: Iterable[ast.expr]) -> Iterator[ast.expr]:
     """The pieces of an f-string as most versions of Python have them: early 3.12 adds empty texts."""
-    text = ""
-    for value in values:
-        if isinstance(value, ast.Constant):
-            text += str(value.value)
-            continue
-        if text:
+    for is_text, pieces in itertools.groupby(values, key=lambda value: isinstance(value, ast.Constant)):
+        if not is_text:
+            yield from pieces
+        elif text := "".join(str(each.value) for each in pieces if isinstance(each, ast.Constant)):
             yield ast.Constant(text)
-        text = ""
-        yield value
-    if text:
-        yield ast.Constant(text)
 
 
-def _code(body: list[ast.stmt]) -> list[ast.stmt]:
+def _code(body: Iterable[ast.stmt]) -> list[ast.stmt]:
     """A body without what only documents it: strings that stand alone, annotations without a value."""
     return [
         each

@@ -21,14 +21,14 @@ FAST_IMAGE_PROCESSORS = ("image_processing_*_fast", "image_processing_*")
 _IMAGE_PROCESSORS = ("image_processing_*.py", "image_processing_(?!pil_)")
 
 _DECORATORS = ("requires", "export")  # export to 4.50, requires since; both from utils/import_utils.py
-#: Old names of modules that go on working are made by calls (from 5.0.0), then listed (`_LEGACY_ALIASES`).
+#: Old names of modules that go on working are made by these (from 5.0.0), then listed.
 _ALIAS_MAKERS = ("_create_tokenization_alias", "_create_module_alias")
-_LEGACY_ALIASES = "_LEGACY_MODULE_ALIASES"
 
 
 def lazy_of(tree: ast.Module, flow: Flow) -> Lazy | None:
     """The import structure of a package; None where it does not replace itself."""
-    call = next((call for call in _replacements(tree)), None)
+    statements = list(top_level(tree.body))
+    call = next((call for each in statements for call in _replacement(each)), None)
     if call is None:
         return None
     names: list[tuple[str, str, str]] = []
@@ -41,13 +41,12 @@ def lazy_of(tree: ast.Module, flow: Flow) -> Lazy | None:
             else:
                 names.append((module, value, binding.condition))
     for extra in (keyword.value for keyword in call.keywords if keyword.arg == "extra_objects"):
-        if isinstance(extra, ast.Dict):
-            names += [("", str(key.value), "") for key in extra.keys if isinstance(key, ast.Constant)]
+        names += [("", name, "") for name in _keys_or_strings(extra)]
     return Lazy(
         tuple(sorted(names)),
         tuple(sorted(dummies)),
-        tuple(sorted(set(_scans(tree)))),
-        tuple(sorted(set(_aliases(tree)))),
+        tuple(sorted({each for statement in statements for each in _scans(statement)})),
+        tuple(sorted({each for statement in statements for each in _aliases(statement)})),
     )
 
 
@@ -67,60 +66,44 @@ def _called_name(node: ast.expr) -> str:
     return function.id if isinstance(function, ast.Name) else ""
 
 
-def _replacements(tree: ast.Module) -> Iterator[ast.Call]:
-    """``sys.modules[__name__] = _LazyModule(...)`` at the top level, below conditions too."""
-    for node in top_level(tree.body):
-        if (
-            isinstance(node, ast.Assign)
-            and isinstance(node.targets[0], ast.Subscript)
-            and ast.unparse(node.targets[0]) == "sys.modules[__name__]"
-            and isinstance(node.value, ast.Call)
-        ):
-            yield node.value
+def _replacement(statement: ast.stmt) -> Iterator[ast.Call]:
+    """``sys.modules[__name__] = _LazyModule(...)``."""
+    match statement:
+        case ast.Assign(targets=[ast.Subscript() as target, *_], value=ast.Call() as call):
+            if ast.unparse(target) == "sys.modules[__name__]":
+                yield call
 
 
-def _scans(tree: ast.Module) -> Iterator[str]:
-    for statement in top_level(tree.body):
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Call) and _called_name(node) == "define_import_structure" and node.args:
-                where = node.args[0]
-                below = (
-                    where.right if isinstance(where, ast.BinOp) else None
-                )  # Path(__file__).parent / "models"
-                yield below.value if isinstance(below, ast.Constant) and isinstance(below.value, str) else ""
+def _scans(statement: ast.stmt) -> Iterator[str]:
+    """Of ``define_import_structure(Path(__file__).parent / "models")`` the directory."""
+    for node in ast.walk(statement):
+        match node:
+            case ast.Call(
+                func=ast.Name("define_import_structure"),
+                args=[ast.BinOp(right=ast.Constant(str() as below)), *_],
+            ):
+                yield below
+            case ast.Call(func=ast.Name("define_import_structure"), args=[_, *_]):
+                yield ""
 
 
-def _aliases(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    for node in top_level(tree.body):
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == _LEGACY_ALIASES:
-            if isinstance(node.value, ast.Dict):
-                pairs = zip(node.value.keys, node.value.values, strict=True)
-                yield from (
-                    (str(old.value), str(new.value))
-                    for old, new in pairs
-                    if isinstance(old, ast.Constant) and isinstance(new, ast.Constant)
-                )
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            yield from _created_alias(node.value)
-        if any(_names_image_processors(each) for each in ast.walk(node)):
-            yield FAST_IMAGE_PROCESSORS
-
-
-def _names_image_processors(node: ast.AST) -> bool:
-    """From 5.4.0 on, each ``models.x.image_processing_x`` can be had with ``_fast`` after its name."""
-    value = node.value if isinstance(node, ast.Constant) else None
-    return isinstance(value, str) and any(part in value for part in _IMAGE_PROCESSORS)
-
-
-def _created_alias(call: ast.Call) -> Iterator[tuple[str, str]]:
-    """``_create_module_alias(f"{__name__}.tokenization_utils_fast", ".tokenization_utils_tokenizers")``."""
-    if _called_name(call) not in _ALIAS_MAKERS or len(call.args) != 2:
-        return
-    old, new = call.args
-    if isinstance(old, ast.JoinedStr) and isinstance(new, ast.Constant):
-        tail = old.values[-1]
-        if isinstance(tail, ast.Constant):
-            yield str(tail.value).lstrip("."), str(new.value).lstrip(".")
+def _aliases(statement: ast.stmt) -> Iterator[tuple[str, str]]:
+    match statement:
+        case ast.Assign(targets=[ast.Name("_LEGACY_MODULE_ALIASES"), *_], value=ast.Dict(keys, values)):
+            for pair in zip(keys, values, strict=True):
+                match pair:
+                    case ast.Constant(old), ast.Constant(new):
+                        yield str(old), str(new)
+        # _create_module_alias(f"{__name__}.tokenization_utils_fast", ".tokenization_utils_tokenizers")
+        case ast.Expr(
+            ast.Call(ast.Name(maker), [ast.JoinedStr([*_, ast.Constant(old)]), ast.Constant(new)])
+        ) if maker in _ALIAS_MAKERS:
+            yield str(old).lstrip("."), str(new).lstrip(".")
+    for node in ast.walk(statement):
+        # From 5.4.0 on, each ``models.x.image_processing_x`` can be had with ``_fast`` after its name.
+        match node:
+            case ast.Constant(str() as text) if any(part in text for part in _IMAGE_PROCESSORS):
+                yield FAST_IMAGE_PROCESSORS
 
 
 def served_by(tree: ast.Module) -> set[str]:
@@ -137,22 +120,23 @@ def served_by(tree: ast.Module) -> set[str]:
             tables[name] = statement.value
             if name == "__getattr__":
                 dictionaries = (node for node in ast.walk(statement.value) if isinstance(node, ast.Dict))
-                found.update(each for table in dictionaries for each in _strings(table))
+                found.update(each for table in dictionaries for each in _keys_or_strings(table))
         elif isinstance(statement, ast.FunctionDef) and statement.name == "__getattr__":
             used = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-            found.update(each for name in used & set(tables) for each in _strings(tables[name]))
+            found.update(each for name in used & set(tables) for each in _keys_or_strings(tables[name]))
     return {name for name in found if name.isidentifier()}
 
 
-def _strings(table: ast.expr) -> Iterator[str]:
-    if isinstance(table, ast.Call) and len(table.args) == 1:  # frozenset({...})
-        table = table.args[0]
-    if isinstance(table, ast.Dict):
-        elements = [key for key in table.keys if key is not None]
-    elif isinstance(table, (ast.List, ast.Tuple, ast.Set)):
-        elements = table.elts
-    else:
-        return
-    yield from (
-        each.value for each in elements if isinstance(each, ast.Constant) and isinstance(each.value, str)
-    )
+def _keys_or_strings(table: ast.expr) -> Iterator[str]:
+    match table:
+        case ast.Call(args=[inner]):  # frozenset({...})
+            yield from _keys_or_strings(inner)
+        case (
+            ast.Dict(keys=elements)
+            | ast.List(elts=elements)
+            | ast.Tuple(elts=elements)
+            | ast.Set(elts=elements)
+        ):
+            for each in elements:
+                if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                    yield each.value

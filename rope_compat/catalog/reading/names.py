@@ -22,28 +22,29 @@ __all__ = [
     "either",
     "flow_of",
     "negated",
+    "strings_in",
     "top_level",
 ]
 
 #: Prefixes of names that stand for entries of lists, not for bindings: no identifier contains a colon.
 EXPORTED = "__all__:"
 IMPORT_STRUCTURE = "_import_structure:"
-_OTHER_FLOWS = (ast.For, ast.AsyncFor, ast.While)
 _TRY: tuple[type[ast.Try], ...] = (ast.Try, *filter(None, [getattr(ast, "TryStar", None)]))  # Python 3.11
 
 
-def top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements of a body, those below ``if`` and ``try`` included: these bind names too."""
+def top_level(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that run on import; those below ``if``, ``try`` and ``with`` are among them."""
     for statement in body:
-        if isinstance(statement, ast.If):
-            yield from top_level([*statement.body, *statement.orelse])
-        elif isinstance(statement, ast.Try):
-            handlers = [each for handler in statement.handlers for each in handler.body]
-            yield from top_level([*statement.body, *handlers, *statement.orelse, *statement.finalbody])
-        elif isinstance(statement, (ast.With, ast.AsyncWith)):
-            yield from top_level(statement.body)
-        else:
-            yield statement
+        match statement:
+            case ast.If():
+                yield from top_level([*statement.body, *statement.orelse])
+            case ast.Try():
+                handlers = [each for handler in statement.handlers for each in handler.body]
+                yield from top_level([*statement.body, *handlers, *statement.orelse, *statement.finalbody])
+            case ast.With() | ast.AsyncWith():
+                yield from top_level(statement.body)
+            case _:
+                yield statement
 
 
 @dataclass
@@ -133,131 +134,122 @@ def either(first: str, second: str) -> str:
 
 
 def _step(statement: ast.stmt, flow: Flow, package: str) -> None:
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        flow.bind(statement.name, Binding("function"))
-    elif isinstance(statement, ast.ClassDef):
-        flow.bind(statement.name, Binding("class"))
-    elif isinstance(statement, ast.Import):
-        for alias in statement.names:
-            flow.bind(alias.asname or alias.name.partition(".")[0], Binding("module"))
-    elif isinstance(statement, ast.ImportFrom):
-        _import_from(statement, flow, package)
-    elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-        _assign(statement, flow)
-    elif isinstance(statement, ast.Expr):
-        _call(statement.value, flow)
-    elif isinstance(statement, ast.Delete):
-        for target in statement.targets:
-            if isinstance(target, ast.Name):
-                flow.names.pop(target.id, None)
-    elif isinstance(statement, ast.If):
-        flow.then(_branches(statement, package))
-    elif isinstance(statement, _TRY):
-        flow.then(_attempt(statement, package))
-    elif isinstance(statement, (ast.With, ast.AsyncWith)):
-        for item in statement.items:
-            for name in _bound(item.optional_vars) if item.optional_vars else ():
-                flow.bind(name, Binding("value"))
-        flow.then(flow_of(statement.body, package))
-    elif isinstance(statement, _OTHER_FLOWS):
-        inner = flow_of(statement.body, package)
-        if not isinstance(statement, ast.While):
-            for name in _bound(statement.target):
-                inner.bind(name, Binding("value"))
-        flow.then(_conditional(inner, "the loop runs"))
-    elif isinstance(statement, ast.Raise):
-        flow.ends = True
+    match statement:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+            flow.bind(name, Binding("function"))
+        case ast.ClassDef(name=name):
+            flow.bind(name, Binding("class"))
+        case ast.Import(names=names):
+            for alias in names:
+                flow.bind(alias.asname or alias.name.partition(".")[0], Binding("module"))
+        case ast.ImportFrom(names=names):
+            module = _resolve(package, statement.level, statement.module)
+            for alias in names:
+                if alias.name == "*":
+                    flow.stars.append((module, ""))
+                else:
+                    flow.bind(alias.asname or alias.name, Binding("import", "", f"{module}:{alias.name}"))
+        case ast.Assign(targets=targets, value=value):
+            _assign(targets, value, flow)
+        case ast.AnnAssign(target=target, value=ast.expr() as value):
+            _assign([target], value, flow)
+        case ast.AugAssign(target=target, value=value):
+            _assign([target], value, flow, anew=False)
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=owner, attr=method), args=[value])):
+            _call(owner, method, value, flow)
+        case ast.Delete(targets=targets):
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    flow.names.pop(target.id, None)
+        case ast.If():
+            flow.then(_branches(statement, package))
+        case ast.With(items=items, body=body) | ast.AsyncWith(items=items, body=body):
+            flow.then(_bindings(item.optional_vars for item in items))
+            flow.then(flow_of(body, package))
+        case ast.For(target=target, body=body) | ast.AsyncFor(target=target, body=body):
+            inner = flow_of(body, package)
+            inner.then(_bindings([target]))
+            flow.then(_conditional(inner, "the loop runs"))
+        case ast.While(body=body):
+            flow.then(_conditional(flow_of(body, package), "the loop runs"))
+        case ast.Raise():
+            flow.ends = True
+        case _ if isinstance(statement, _TRY):
+            flow.then(_attempt(statement, package))
 
 
-def _import_from(statement: ast.ImportFrom, flow: Flow, package: str) -> None:
-    module = _resolve(package, statement.level, statement.module)
-    for alias in statement.names:
-        if alias.name == "*":
-            flow.stars.append((module, ""))
-        else:
-            flow.bind(alias.asname or alias.name, Binding("import", "", f"{module}:{alias.name}"))
-
-
-def _assign(statement: ast.Assign | ast.AnnAssign | ast.AugAssign, flow: Flow) -> None:
-    if statement.value is None:  # only an annotation
-        return
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    kind = "mapping" if isinstance(statement.value, ast.Dict) else "value"
+def _assign(targets: Sequence[ast.expr], value: ast.expr, flow: Flow, *, anew: bool = True) -> None:
+    kind = "mapping" if isinstance(value, ast.Dict) else "value"
     for target in targets:
         for name in _bound(target):
             if name == "__all__":
-                _export(statement.value, flow, anew=not isinstance(statement, ast.AugAssign))
-            elif name == "_import_structure" and isinstance(statement.value, ast.Dict):
-                for key, value in zip(statement.value.keys, statement.value.values, strict=True):
-                    _structure(key, value, flow)
+                _export(value, flow, anew=anew)
+            elif name == "_import_structure" and isinstance(value, ast.Dict):
+                for key, names in zip(value.keys, value.values, strict=True):
+                    _structure(key, names, flow)
             flow.bind(name, Binding(kind))
-        if isinstance(target, ast.Subscript) and _is_name(target.value, "_import_structure"):
-            _structure(target.slice, statement.value, flow)
+        match target:
+            case ast.Subscript(value=ast.Name(id="_import_structure"), slice=key):
+                _structure(key, value, flow)
 
 
-def _bound(target: ast.expr) -> Iterator[str]:
-    if isinstance(target, ast.Name):
-        yield target.id
-    elif isinstance(target, ast.Starred):
-        yield from _bound(target.value)
-    elif isinstance(target, (ast.Tuple, ast.List)):
-        for each in target.elts:
-            yield from _bound(each)
+def _bindings(targets: Iterable[ast.expr | None]) -> Flow:
+    return Flow({name: Binding("value") for target in targets for name in _bound(target)})
 
 
-def _call(call: ast.expr, flow: Flow) -> None:
+def _bound(target: ast.expr | None) -> Iterator[str]:
+    match target:
+        case ast.Name(id=name):
+            yield name
+        case ast.Starred(value=value):
+            yield from _bound(value)
+        case ast.Tuple(elts=elements) | ast.List(elts=elements):
+            for each in elements:
+                yield from _bound(each)
+
+
+def _call(owner: ast.expr, method: str, value: ast.expr, flow: Flow) -> None:
     """``__all__.extend([...])`` and ``_import_structure["x"].append("y")``."""
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and len(call.args) == 1):
-        return
-    owner, method, value = call.func.value, call.func.attr, call.args[0]
-    if method not in {"append", "extend"}:
-        return
     if method == "append":
         value = ast.List(elts=[value], ctx=ast.Load())
-    if _is_name(owner, "__all__"):
-        _export(value, flow, anew=False)
-    elif isinstance(owner, ast.Subscript) and _is_name(owner.value, "_import_structure"):
-        _structure(owner.slice, value, flow)
-
-
-def _is_name(node: ast.expr, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name
+    elif method != "extend":
+        return
+    match owner:
+        case ast.Name(id="__all__"):
+            _export(value, flow, anew=False)
+        case ast.Subscript(value=ast.Name(id="_import_structure"), slice=key):
+            _structure(key, value, flow)
 
 
 def _export(value: ast.expr, flow: Flow, *, anew: bool) -> None:
-    names = _strings(value)
+    names = strings_in(value)
     if anew:
         for name in [name for name in flow.names if name.startswith(EXPORTED)]:
             del flow.names[name]
-        flow.unreadable = False
-    if names is None:
-        flow.unreadable = True
-        return
-    for name in names:
+    flow.unreadable = names is None or (flow.unreadable and not anew)
+    for name in names or ():
         flow.bind(EXPORTED + name, Binding("value"))
 
 
 def _structure(key: ast.expr | None, value: ast.expr, flow: Flow) -> None:
     """An entry of an import structure: names, or the names of a module of dummies."""
-    if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
-        return
-    names = _strings(value)
-    if names is None and isinstance(value, ast.ListComp):
-        flow.bind(f"{IMPORT_STRUCTURE}{key.value}:*", Binding("value"))
-    for name in names or ():
-        flow.bind(f"{IMPORT_STRUCTURE}{key.value}:{name}", Binding("value"))
+    if isinstance(key, ast.Constant) and isinstance(key.value, str):
+        names = strings_in(value) or (["*"] if isinstance(value, ast.ListComp) else [])
+        for name in names:
+            flow.bind(f"{IMPORT_STRUCTURE}{key.value}:{name}", Binding("value"))
 
 
-def _strings(value: ast.expr) -> list[str] | None:
-    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
-        left, right = _strings(value.left), _strings(value.right)
-        return None if left is None or right is None else left + right
-    if not isinstance(value, (ast.List, ast.Tuple, ast.Set)):
-        return None
-    found = [
-        each.value for each in value.elts if isinstance(each, ast.Constant) and isinstance(each.value, str)
-    ]
-    return found if len(found) == len(value.elts) else None
+def strings_in(value: ast.expr) -> list[str] | None:
+    """The strings of a list, tuple or set, or a sum of them; None where it holds anything else."""
+    match value:
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            first, second = strings_in(left), strings_in(right)
+            return None if first is None or second is None else first + second
+        case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
+            found = [each.value for each in elements if isinstance(each, ast.Constant)]
+            strings = [each for each in found if isinstance(each, str)]
+            return strings if len(strings) == len(elements) else None
+    return None
 
 
 def _branches(statement: ast.If, package: str) -> Flow:

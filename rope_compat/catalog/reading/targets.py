@@ -65,7 +65,9 @@ def targets_of(
             if not (everything or named or f"{module}:{statement.name}" in OTHER_TARGETS):
                 others.append(statement)
             elif isinstance(statement, ast.ClassDef):
-                found.update(_rotary_class(statement))
+                found[statement.name] = _class(statement)
+                for method in _methods(statement):
+                    found[f"{statement.name}.{method.name}"] = _function(method, "method")
             else:
                 found[statement.name] = _function(statement, "function")
         else:
@@ -79,7 +81,11 @@ def targets_of(
     concerned = bool(found) and not module.rpartition(".")[2].startswith("configuration_")
     for each in others:
         found.update(_other(each, concerned=concerned))
-    return {name: _conditioned(definition, names, name) for name, definition in found.items()}
+    for name, definition in found.items():
+        owner = names.get(name.partition(".")[0])
+        if owner is not None and owner.condition:
+            found[name] = definition._replace(condition=owner.condition)
+    return found
 
 
 def constructors_of(tree: ast.Module, names: Mapping[str, Binding]) -> dict[str, Constructor]:
@@ -100,22 +106,12 @@ def _named_bases(statement: ast.ClassDef, names: Mapping[str, Binding]) -> Itera
             yield base.attr
 
 
-def _conditioned(definition: Definition, names: Mapping[str, Binding], qualname: str) -> Definition:
-    binding = names.get(qualname.partition(".")[0])
-    return definition._replace(condition=binding.condition) if binding and binding.condition else definition
-
-
 def _function(node: Function, kind: str) -> Definition:
     return Definition(kind, text_of(node.args), fingerprint(node.body), _sources(node.decorator_list))
 
 
 def _sources(nodes: list[ast.expr]) -> tuple[str, ...]:
     return tuple(map(ast.unparse, nodes))
-
-
-def _has_rotary_parameter(node: Function) -> bool:
-    every = {name for name, _ in parameters_of(node.args)}
-    return {"cos", "sin"} <= every or any(map(is_parameter_name, every))
 
 
 def _methods(statement: ast.ClassDef) -> Iterator[Function]:
@@ -127,42 +123,33 @@ def _methods(statement: ast.ClassDef) -> Iterator[Function]:
                 yield node
 
 
-def _rotary_class(statement: ast.ClassDef) -> Iterator[tuple[str, Definition]]:
-    yield statement.name, _class(statement)
-    for method in _methods(statement):
-        yield f"{statement.name}.{method.name}", _function(method, "method")
-
-
 def _other(node: Function | ast.ClassDef, *, concerned: bool) -> Iterator[tuple[str, Definition]]:
-    """Of what is not RoPE's own: methods that are, by their names, and what carries something of RoPE."""
+    """Of what is not RoPE's own: methods that are, by their names, and what carries something of RoPE.
+
+    What else a carrier does is not RoPE's: only its signature is kept.
+    """
     if not isinstance(node, ast.ClassDef):
-        if _has_rotary_parameter(node):
-            yield node.name, _carrier(node)
+        if _carries(node, inside=False):
+            yield node.name, Definition("carrier", text_of(node.args))
         return
     for method in _methods(node):
         name = f"{node.name}.{method.name}"
         if is_rotary_name(method.name):
             yield name, _function(method, "method")
-        elif (
-            concerned
-            and method.name != "__init__"
-            and (_has_rotary_parameter(method) or _speaks_of_rope(method))
-        ):
-            yield name, _carrier(method)
+        elif concerned and method.name != "__init__" and _carries(method, inside=True):
+            yield name, Definition("carrier", text_of(method.args))
 
 
-def _carrier(node: Function) -> Definition:
-    """What else such code does is not RoPE's: only the signature is kept."""
-    return Definition("carrier", text_of(node.args))
-
-
-def _speaks_of_rope(method: Function) -> bool:
-    for node in ast.walk(method):
-        if isinstance(node, ast.Attribute) and is_rotary_name(node.attr):
-            return True
-        if isinstance(node, ast.Name) and is_function_name(node.id):
-            return True
-    return False
+def _carries(node: Function, *, inside: bool) -> bool:
+    """Whether code has a parameter of RoPE, or ``inside`` speaks of it."""
+    every = {name for name, _ in parameters_of(node.args)}
+    if {"cos", "sin"} <= every or any(map(is_parameter_name, every)):
+        return True
+    return inside and any(
+        (isinstance(each, ast.Attribute) and is_rotary_name(each.attr))
+        or (isinstance(each, ast.Name) and is_function_name(each.id))
+        for each in ast.walk(node)
+    )
 
 
 def _class(statement: ast.ClassDef) -> Definition:
@@ -200,70 +187,52 @@ def _annotated(statement: ast.ClassDef, *, keywords_only: bool) -> str:
 
 
 def _mapping(statement: ast.stmt) -> Iterator[tuple[str, Definition]]:
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target, value = statement.targets[0], statement.value
-    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-        target, value = statement.target, statement.value
-    else:
-        return
-    if isinstance(target, ast.Name) and isinstance(value, ast.Dict) and is_rotary_name(target.id):
-        keys = ", ".join(
-            f"**{ast.unparse(v)}" if k is None else ast.unparse(k)
-            for k, v in zip(value.keys, value.values, strict=True)
-        )
-        yield target.id, Definition("mapping", f"{{{keys}}}", fingerprint([statement]))
+    match statement:
+        case (
+            ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict() as table)
+            | ast.AnnAssign(target=ast.Name(id=name), value=ast.Dict() as table)
+        ) if is_rotary_name(name):
+            keys = ", ".join(
+                f"**{ast.unparse(value)}" if key is None else ast.unparse(key)
+                for key, value in zip(table.keys, table.values, strict=True)
+            )
+            yield name, Definition("mapping", f"{{{keys}}}", fingerprint([statement]))
 
 
 def fields_of(tree: ast.Module, module: str) -> dict[str, Definition]:
     """RoPE fields of the configuration classes of a module, as ``Class.field``."""
     in_configuration = module.rpartition(".")[2].startswith("configuration_")
     found: dict[str, Definition] = {}
-    for statement in top_level(tree.body):
-        if not isinstance(statement, ast.ClassDef):
-            continue
-        if in_configuration or statement.name.endswith("Config"):
-            for field, default in _fields(statement):
-                # What a parameter or an annotation says comes before what the code does with it.
-                found.setdefault(f"{statement.name}.{field}", Definition("field", default))
+    for each in top_level(tree.body):
+        if isinstance(each, ast.ClassDef) and (in_configuration or each.name.endswith("Config")):
+            for name, default in _fields(each):
+                if is_field_name(name):
+                    text = default if isinstance(default, str) else ast.unparse(default)
+                    # What a parameter or an annotation says comes before what the code does with it.
+                    found.setdefault(f"{each.name}.{name}", Definition("field", text))
     return found
 
 
-def _fields(statement: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    methods = [node for node in statement.body if isinstance(node, ast.FunctionDef)]
+def _fields(statement: ast.ClassDef) -> Iterator[tuple[str, ast.expr | str]]:
+    """Every field of a class, RoPE's or not, with its default."""
     for node in statement.body:
-        name, value = _class_attribute(node)
-        if is_field_name(name):
-            yield name, ast.unparse(value) if value else _REQUIRED
+        match node:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name), value=value)
+                | ast.Assign(targets=[ast.Name(id=name), *_], value=value)
+            ):
+                yield name, value or _REQUIRED
+    methods = [node for node in statement.body if isinstance(node, ast.FunctionDef)]
+    for constructor in (method for method in methods if method.name == "__init__"):
+        for name, value in parameters_of(constructor.args):
+            yield name, value or _REQUIRED
+        for each in ast.walk(constructor):
+            match each:
+                case (
+                    ast.Assign(targets=[ast.Attribute(ast.Name("self"), name), *_], value=value)
+                    | ast.AnnAssign(target=ast.Attribute(ast.Name("self"), name), value=value)
+                ):
+                    yield name, value if isinstance(value, ast.Constant) else _COMPUTED
     for method in methods:
-        if method.name == "__init__":
-            for name, default in parameters_of(method.args):
-                if is_field_name(name):
-                    yield name, ast.unparse(default) if default is not None else _REQUIRED
-            yield from _assigned(method)
-    for method in methods:
-        if is_field_name(method.name) and "property" in map(ast.unparse, method.decorator_list):
+        if "property" in _sources(method.decorator_list):
             yield method.name, _PROPERTY
-
-
-def _class_attribute(node: ast.stmt) -> tuple[str, ast.expr | None]:
-    """Name and value of an attribute that a class body sets or annotates; an empty name where it does not."""
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        return node.target.id, node.value
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id, node.value
-    return "", None
-
-
-def _assigned(method: ast.FunctionDef) -> Iterator[tuple[str, str]]:
-    for node in ast.walk(method):
-        target = node.targets[0] if isinstance(node, ast.Assign) else None
-        if isinstance(node, ast.AnnAssign):
-            target = node.target
-        if (
-            isinstance(target, ast.Attribute)
-            and isinstance(target.value, ast.Name)
-            and target.value.id == "self"
-            and is_field_name(target.attr)
-        ):
-            value = getattr(node, "value", None)
-            yield target.attr, ast.unparse(value) if isinstance(value, ast.Constant) else _COMPUTED
