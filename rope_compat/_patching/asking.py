@@ -8,7 +8,7 @@ from typing import Any
 
 from .edits import MISSING, Assign, Edit, Resolve, Rule, Skip
 from .references import name_of
-from .snapshots import Snapshot
+from .snapshots import Snapshot, Snapshots
 
 __all__ = ["RuleSet"]
 
@@ -60,10 +60,9 @@ class RuleSet:
         self._proposals: dict[Snapshot, dict[int, tuple[Edit, ...]]] = {}
 
     @property
-    def packages(self) -> set[str] | None:
-        """The top-level packages that the rules have to do with; None: any."""
-        named = [rule.packages for rule in self.rules]
-        return None if None in named else {package for each in named for package in each or ()}
+    def lasting_packages(self) -> set[str]:
+        """The top-level packages about which there are lasting answers."""
+        return {name for rule in self.rules if _is_lasting(rule) for name in rule.packages or ()}
 
     def of(self, module_name: str) -> tuple[Rule, ...]:
         """The rules that match a module of this name; quick, as it is asked for every import."""
@@ -86,7 +85,8 @@ class RuleSet:
 
     def propose_again(
         self,
-        modules: Iterable[tuple[str, ModuleType, Snapshot]],
+        modules: Iterable[ModuleType],
+        snapshots: Snapshots,
         resolve: Resolve,
         renew: Callable[[object], None],
     ) -> list[tuple[ModuleType, list[Edit]]]:
@@ -94,34 +94,38 @@ class RuleSet:
 
         What one module holds may decide about another: where one has changed, all are asked.
         """
-        asked = [(*each, rules) for each in modules for rules in (self.of(each[0]),) if rules]
-        if not {snapshot for _, _, snapshot, _ in asked}.issuperset(self._proposals):
+        asked = [
+            (module, rules, snapshots.of(module) if any(map(_is_decisive, rules)) else None)
+            for module in modules
+            for rules in (self.of(name_of(module)),)
+            if rules
+        ]
+        if not {snapshot for _, _, snapshot in asked}.issuperset(self._proposals):
             self._proposals.clear()
         found = []
-        for _, module, snapshot, rules in asked:
-            known = self._proposals.get(snapshot)
-            if known is None:
-                known = {}
-                if any(map(_says_something_lasting, rules)):
-                    self._proposals[snapshot] = known
+        for module, rules, snapshot in asked:
+            known = self._proposals.setdefault(snapshot, {}) if snapshot is not None else None
             edits: list[Edit] = []
             for rule in rules:
-                kept = known.get(id(rule))
+                kept = known.get(id(rule)) if known is not None else None
                 if kept is not None:
                     edits += kept
-                elif getattr(rule, "lasting", False):
-                    lasting = tuple(_lasting(edit, renew) for edit in rule.propose(module, resolve))
-                    known[id(rule)] = lasting
-                    edits += lasting
+                elif known is not None and _is_lasting(rule):
+                    known[id(rule)] = tuple(_lasting(edit, renew) for edit in rule.propose(module, resolve))
+                    edits += known[id(rule)]
                 else:
                     edits += rule.propose(module, resolve)
             found.append((module, edits))
         return found
 
 
-def _says_something_lasting(rule: Rule) -> bool:
+def _is_lasting(rule: Rule) -> bool:
+    return bool(getattr(rule, "lasting", False))
+
+
+def _is_decisive(rule: Rule) -> bool:
     """Whether lasting answers may depend on a module because of `rule`: not if it asks each module anew."""
-    return bool(getattr(rule, "lasting", False) or getattr(rule, "modules", None))
+    return _is_lasting(rule) or bool(getattr(rule, "modules", None))
 
 
 def _lasting(edit: Edit, renew: Callable[[object], None]) -> Edit:

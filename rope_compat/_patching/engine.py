@@ -185,10 +185,8 @@ class Engine:
     ) -> list[tuple[ModuleType, list[Edit]]]:
         """What is proposed for modules while nothing is patched; what has not changed is not asked again."""
         resolve = self._bindings.original_of
-        if asked.packages is None:
-            self._snapshots.clear()
-            return [(module, asked.propose(module, resolve)) for module in modules]
-        return asked.propose_again(self._snapshots.take(modules, asked.packages), resolve, self._renew)
+        self._snapshots.take(modules, asked.lasting_packages)
+        return asked.propose_again(modules, self._snapshots, resolve, self._renew)
 
     def _process(
         self,

@@ -71,37 +71,23 @@ class Snapshots:
         self._wanted: frozenset[int] = frozenset()
         self._found: dict[Snapshot, Places] = {}
 
-    def take(
-        self, modules: Iterable[ModuleType], packages: Collection[str]
-    ) -> list[tuple[str, ModuleType, Snapshot]]:
-        """Of the modules in `packages`, which are returned, and of strangers.
-
-        What is known and still true is kept.
-        """
-        known, now, taken = self._known, {}, []
+    def take(self, modules: Iterable[ModuleType], packages: Collection[str]) -> None:
+        """Of the modules in `packages`, and of strangers; what is known and still true is kept."""
+        known, now = self._known, {}
         for module in modules:
-            name = name_of(module)
-            package = name.partition(".")[0]
+            package = name_of(module).partition(".")[0]
             is_asked = package in packages
-            if not is_asked and package not in self._strangers:
-                continue
-            found = known.get(id(module))
-            if found is None or found.module() is not module or not found.is_current():
-                found = Snapshot(module, with_classes=is_asked)
-            now[id(module)] = found
-            if is_asked:
-                taken.append((name, module, found))
+            if is_asked or package in self._strangers:
+                found = known.get(id(module))
+                if found is None or found.module() is not module or not found.is_current():
+                    found = Snapshot(module, with_classes=is_asked)
+                now[id(module)] = found
         self._known = now
-        return taken
 
     def of(self, module: ModuleType) -> Snapshot | None:
         """The snapshot of a module, None where there is none."""
         found = self._known.get(id(module))
         return found if found is not None and found.module() is module else None
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._known, self._found = {}, {}
 
     def places(
         self, wanted: Iterable[int], modules: Iterable[ModuleType]
