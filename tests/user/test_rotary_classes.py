@@ -324,3 +324,18 @@ def test_phi3_says_what_its_config_lacks() -> None:
         RopeConfigError, match="needs rope_theta, original_max_position_embeddings, short_factor"
     ):
         cls(DIM, llama_config())
+
+
+@pytest.mark.skipif(Version("5.0.0") > HERE, reason="5.0.0 has one rotary module for layers of two types")
+def test_a_module_for_one_type_of_layers_needs_not_be_told_which() -> None:
+    from transformers import Gemma3TextConfig
+    from transformers.models.gemma3.modeling_gemma3 import Gemma3RotaryEmbedding
+
+    sizes = {"hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
+    config = Gemma3TextConfig(num_hidden_layers=2, intermediate_size=32, vocab_size=50, **sizes)
+    rotary, hidden, positions = Gemma3RotaryEmbedding(config), torch.ones(1, 5, 32), torch.arange(5)[None]
+    kinds = list(rotary.layer_types)
+    assert len(set(kinds)) == 1
+    found, expected = rotary(hidden, positions), rotary(hidden, positions, kinds[0])
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])

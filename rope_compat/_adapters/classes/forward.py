@@ -111,7 +111,7 @@ def _on_layers(native: Forward, info: AdapterInfo, *, rank4: bool, is_optional: 
         ):
             return translated(self, *_as_given(x, position_ids, layer_type, seq_len))
         if layer_type is None and not (is_optional and getattr(self, "layer_types", None) is None):
-            return translated(self, (x, position_ids), {})
+            return translated(self, *_as_given(x, position_ids))
         return native(self, x, position_ids, layer_type)
 
     return by_layer
