@@ -7,7 +7,6 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.once import once
 
 from rope_compat.catalog.model import Target
 from rope_compat.catalog.reading.facts import Definition, Use
@@ -16,8 +15,6 @@ from rope_compat.catalog.storage.container import FORMAT, CatalogError, pack, un
 from rope_compat.catalog.storage.encode import decode, encode
 from rope_compat.catalog.storage.history import History
 from rope_compat.catalog.store import Catalog
-
-pytestmark = once
 
 VERSIONS = ["4.9.0", "4.28.0", "4.28.1", "4.100.0", "5.0.0.dev0+g1", "5.0.0", "5.0.1"]
 

@@ -8,15 +8,12 @@ import textwrap
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.once import once
 
 from rope_compat.catalog.reading.facts import Definition, ModuleFacts, Use
 from rope_compat.catalog.reading.fingerprint import fingerprint
 from rope_compat.catalog.reading.module import read_module
 from rope_compat.catalog.reading.release import assemble
 from rope_compat.catalog.reading.words import is_function_name, is_rotary_name
-
-pytestmark = once
 
 MODULE = "transformers.models.tiny.modeling_tiny"
 
