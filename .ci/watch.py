@@ -12,12 +12,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rope_compat._cli import progress_bytes
+from rope_compat._cli import progress as progress_display
 from rope_compat._report import changes as pages
-from rope_compat._report.text import page_text
+from rope_compat._report.page import page_text
 from rope_compat.catalog import store
-from rope_compat.catalog.compare import compare, side_at, side_of
-from rope_compat.catalog.differences import Change, Side
+from rope_compat.catalog.compare import Change, Side, compare, side_at, side_of
 from rope_compat.catalog.update import update
 from rope_compat.errors import RopeCompatError
 
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sections(options: argparse.Namespace) -> Iterator[tuple[str, bool]]:
     """Each part of the summary, and whether the API has moved there."""
-    with progress_bytes.shown() as progress:
+    with progress_display.shown() as progress:
         outcome = update(options.catalog, options.source, progress=progress)
     known = store.open_catalog(str(options.catalog))
     for problem in outcome.problems:

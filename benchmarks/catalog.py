@@ -22,10 +22,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rope_compat.catalog.format import unpack
+from rope_compat.catalog.history import decode, encode
 from rope_compat.catalog.model import Target
 from rope_compat.catalog.sources import open_source, sources_in
-from rope_compat.catalog.storage.container import unpack
-from rope_compat.catalog.storage.encode import decode, encode
 from rope_compat.catalog.store import Catalog, data_path, open_catalog
 from rope_compat.catalog.update import update
 

@@ -9,13 +9,14 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 
 from rope_compat import catalog
 from rope_compat._cli.main import main as rope_compat
-from rope_compat.catalog.compare import compare, side_at
-from rope_compat.catalog.differences import BREAKING, Change
+from rope_compat.catalog.compare import BREAKING, Change, compare, side_at
 from rope_compat.catalog.store import catalog as opened
 
 DOCS = Path(__file__).resolve().parent
@@ -63,14 +64,10 @@ def pages() -> Iterator[tuple[Path, str]]:
 
 def drawn(pattern: str) -> str:
     """The picture that the command draws."""
-    target = PICTURES / "drawn.tmp"
-    PICTURES.mkdir(exist_ok=True)
-    try:
-        if rope_compat(["history", pattern, "--format", "svg", "--output", str(target)]) != 0:
+    with redirect_stdout(StringIO()) as printed:
+        if rope_compat(["history", pattern, "--format", "svg"]) != 0:
             raise SystemExit(f"no picture of {pattern}")
-        return target.read_text("utf-8")
-    finally:
-        target.unlink(missing_ok=True)
+    return printed.getvalue()
 
 
 def releases_table() -> str:
@@ -151,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         differing.append(path.name)
         if not options.check:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
     if differing:
         print(f"{'to be written anew' if options.check else 'written'}: {', '.join(differing)}")

@@ -10,11 +10,11 @@ from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ._installed_release import plain_release
+from ._environment.release import plain_release
 from ._patching.asking import RuleSet
 from ._patching.edits import Entry, Skip
 from ._patching.engine import Engine
-from ._patching.hooks import ImportHook
+from ._patching.hooks import Fresh, ImportHook
 from ._patching.layer import Layer
 from ._rules import rooms
 from ._rules.functions import context_for
@@ -296,7 +296,7 @@ def _has_other_packages() -> bool:
     return any(find_spec(name) is not None for name in others)
 
 
-def _look_closely(module: ModuleType, fresh: list[str]) -> None:
+def _look_closely(module: ModuleType, fresh: Fresh) -> None:
     _close_look.remove()
     if _engine.layers:
         from ._environment import detect, warn_about

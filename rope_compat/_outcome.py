@@ -1,4 +1,4 @@
-"""What was found out about a model or a set of functions, item by item."""
+"""What was found out about a model or a set of functions, item by item, and the page that it prints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-__all__ = ["Item", "Report"]
+from ._report import page as pages
+from ._report.page import Page, Section, Tone, counted
+
+__all__ = ["Item", "Report", "page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,32 @@ class Report:
         return {"ok": self.ok, "subject": self.subject, "items": [asdict(item) for item in self.items]}
 
     def __str__(self) -> str:
-        from ._report.text import report_text
+        return pages.page_text(page(self))
 
-        return report_text(self)
+
+_TITLES: dict[str, tuple[str, Tone]] = {
+    "wrong": ("Wrong:", "bad"),
+    "repaired": ("Repaired:", "good"),
+    "note": ("Worth knowing:", "plain"),
+    "skipped": ("Left alone:", "plain"),
+}
+
+
+def page(report: Report) -> Page:
+    """What is wrong first, then what was repaired and what was left alone, by name."""
+    right = sum(item.status == "ok" for item in report)
+    headline = f"{report.subject}: {right} right, {len(report.wrong)} wrong."
+    if report.purpose == "repair":
+        repaired = counted(len(report.repaired), "tensor")
+        headline = f"{report.subject}: {repaired} repaired, {right} right as they were."
+    sections = tuple(
+        Section(title, tuple(_entry(item, tone) for item in report if item.status == status))
+        for status, (title, tone) in _TITLES.items()
+    )
+    return Page(headline, sections, "plain" if report.ok else "bad")
+
+
+def _entry(item: Item, tone: Tone) -> pages.Item:
+    where = "" if item.position is None else f" at position {item.position}"
+    size = f" (off by {item.max_error:.3g}{where})" if item.max_error not in (None, 0.0) else ""
+    return pages.Item(f"{item.name}: {item.reason}{size}", tone, (item.advice,) if item.advice else ())

@@ -1,4 +1,4 @@
-"""What `patch()` would do here: printable, hashable, JSON-ready."""
+"""What `patch()` would do here: the record, how it is made, and the page that it prints."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Literal
 from . import catalog
 from ._facts.function_names import NAMES
 from ._patching.edits import Edit, Skip
+from ._report.page import Entry, Item, Page, Row, Section, page_text
 from ._rules import remote_code, transformers, x_transformers
 from ._rules.options import SWITCHES, Options
 from ._rules.restored import has_name
+from ._rules.rooms import changes_by_part
 from ._rules.shim import Shim
 
-__all__ = ["Plan", "Step", "make_plan"]
+__all__ = ["Plan", "Step", "make_plan", "page", "unexpected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Step:
     """One step of a plan.
 
     ``state``: ``now`` (the module is loaded), ``on import`` (when its modules are imported; `target` is a
-    pattern), ``skip`` (left alone, `detail` says why; ``surprising`` where nobody would expect it).
+    pattern), ``skip`` (left alone, `detail` says why; ``surprising`` where it should have been adapted.
+    Remote code may hold anything under a function's name).
     """
 
     target: str
@@ -69,9 +72,46 @@ class Plan:
         }
 
     def __str__(self) -> str:
-        from ._report.text import plan_text
+        return page_text(page(self))
 
-        return plan_text(self)
+
+def page(plan: Plan) -> Page:
+    """The plan, shim by shim, with each shim's reason."""
+    if not plan.shims:
+        return Page("rope_compat does nothing here: ROPE_COMPAT=off.", (), "warn")
+    skipped = len(unexpected(plan))
+    headline = f"Plan {plan.digest} for transformers {plan.transformers or '(not installed)'}"
+    if plan.x_transformers is not None:
+        headline += f" and x-transformers {plan.x_transformers}"
+    headline += f"; {'; '.join(f'{name} {value}' for name, value in plan.options if value)}"
+    if skipped:
+        headline += f"; {skipped} left alone, marked with !"
+    found: dict[str, list[Item]] = {}
+    for step in plan.steps:
+        item = Item(f"{step.state}: {step.target}: {step.detail}", "warn" if step.surprising else "plain")
+        found.setdefault(step.shim, []).append(item)
+    sections = []
+    for shim in plan.shims:
+        if shim.name in found:
+            why: list[Entry] = [Row("why", f"{shim.why}."), Row("helps", f"{shim.helps}.")]
+            why += [Row("note", f"{shim.note}.")] if shim.note else []
+            sections.append(Section(_title(shim), (*why, *found[shim.name])))
+    idle = tuple(Item(_title(shim)) for shim in plan.shims if shim.name not in found)
+    parts = changes_by_part(step.shim for step in plan.steps if step.state == "now")
+    changes = Section("Changes to what is loaded, by part:", tuple(Item(f"{part}: {n}") for part, n in parts))
+    all_sections = (changes, *sections, Section("Nothing to do here:", idle))
+    return Page(headline, all_sections, "warn" if skipped else "plain")
+
+
+def unexpected(plan: Plan) -> list[Step]:
+    """The steps whose target is there, should be adapted, and cannot be."""
+    return [step for step in plan.steps if step.surprising]
+
+
+def _title(shim: Shim) -> str:
+    when = f"{shim.since} to {shim.until}" if shim.until else f"since {shim.since}"
+    whose = "" if shim.package == "transformers" else f"{shim.package} "
+    return f"{shim.name} ({shim.kind}, {whose}{when})"
 
 
 def make_plan(options: Options, shims: Sequence[Shim], edits: Sequence[Edit]) -> Plan:

@@ -1,4 +1,4 @@
-"""What `status()` returns."""
+"""What `status()` returns, and the page that it prints."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from ._patching.layer import Layer
+from ._report.page import Item, Page, Section, counted, page_text, some
 from ._rules.rooms import changes_by_part
 from ._rules.shim import Shim
 
-__all__ = ["Adapted", "Status", "make_status"]
+__all__ = ["Adapted", "Status", "make_status", "page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,30 @@ class Status:
         return document
 
     def __str__(self) -> str:
-        from ._report.text import status_text
+        return page_text(page(self))
 
-        return status_text(self)
+
+def page(status: Status) -> Page:
+    """What is adapted, what was skipped, and what calls came in foreign forms."""
+    if not status.active:
+        return Page("rope_compat is off: nothing is patched.", ())
+    called = [
+        Item(f"{item.target}: {', '.join(f'{n} {form}' for form, n in sorted(item.foreign_calls.items()))}")
+        for item in status.adapted
+        if item.foreign_calls
+    ]
+    loaded = (Item(f"{model}: {some(buffers, 3)}", "good") for model, buffers in status.loaded)
+    return Page(
+        f"rope_compat is on: {counted(len(status.adapted), 'target')} adapted by "
+        f"{counted(status.patches, 'patch() call')}.",
+        (
+            Section("Calls in foreign forms:", tuple(called)),
+            Section("Buffers put back after loading:", tuple(loaded)),
+            Section("Changes, by part:", tuple(Item(f"{part}: {n}") for part, n in status.changes)),
+            Section("Left alone:", tuple(Item(f"{target}: {why}", "warn") for target, why in status.skipped)),
+            Section("Without effect:", tuple(map(Item, status.notes))),
+        ),
+    )
 
 
 def make_status(layers: Sequence[Layer], replacements: Sequence[object], shims: Sequence[Shim]) -> Status:

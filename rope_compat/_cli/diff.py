@@ -6,10 +6,8 @@ import argparse
 import sys
 
 from rope_compat._report import changes as pages
-from rope_compat._report.json import show_json
-from rope_compat._report.terminal import show
-from rope_compat.catalog.compare import compare, side_of
-from rope_compat.catalog.differences import DIFF_KINDS
+from rope_compat._report.terminal import show, show_json
+from rope_compat.catalog.compare import DIFF_KINDS, compare, side_of
 from rope_compat.catalog.model import DEFAULT_KINDS, OTHER_KINDS
 from rope_compat.catalog.query import targets
 from rope_compat.errors import ArgumentError

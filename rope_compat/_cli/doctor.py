@@ -8,14 +8,13 @@ from pathlib import Path
 
 from rope_compat import _api as api
 from rope_compat import _settings as settings
-from rope_compat._cli import functions, importing, source
+from rope_compat._cli import doctor_page, installed_functions
+from rope_compat._cli.doctor_page import Examination
+from rope_compat._cli.installed_functions import Functions
 from rope_compat._environment import detect
-from rope_compat._environment.model import Environment, PackageInfo
+from rope_compat._environment.model import Environment
 from rope_compat._outcome import Report
-from rope_compat._report import doctor as pages
-from rope_compat._report.examination import Examination, Functions
-from rope_compat._report.json import show_json
-from rope_compat._report.terminal import show
+from rope_compat._report.terminal import show, show_json
 from rope_compat.errors import ArgumentError
 
 __all__ = ["configure", "run"]
@@ -40,9 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Examine, print, and return 1 if anything of severity warning or fatal was found, else 0."""
     examination = examine(deep=arguments.deep, model=arguments.model)
     if arguments.json:
-        show_json(pages.to_dict(examination))
+        show_json(doctor_page.to_dict(examination))
     else:
-        show(pages.page(examination))
+        show(doctor_page.page(examination))
     return 1 if any(problem.severity != "note" for problem in examination.problems) else 0
 
 
@@ -60,7 +59,7 @@ def examine(*, deep: bool, model: Path | None = None) -> Examination:
     off = settings.is_off()
     environment = detect()
     if deep:
-        importing.import_x_transformers(environment)
+        installed_functions.import_x_transformers(environment)
     found = _functions(environment, deep=deep)
     plan = api.plan()
     drift = None if config is None else _drift(str(model), config, environment)
@@ -94,21 +93,17 @@ def _drift(model: str, config: dict[str, object], environment: Environment) -> R
 
 def _functions(environment: Environment, *, deep: bool) -> Functions | None:
     transformers = environment.transformers
-    package = _package(transformers)
-    if package is None or not (deep or _is_doubtful(environment)):
+    package = transformers.location if transformers.present else None
+    # A file in the package's place has no modules to look at.
+    if not package or package.endswith(".py") or not (deep or _is_doubtful(environment)):
         return None
-    written = source.read(package)
+    written = installed_functions.read(package)
     if not deep:
-        return functions.compare(transformers.version, written, how="read")
-    imported = importing.import_modules(importing.choose(written, package), about=_title(transformers))
-    live = functions.live(written, imported)
-    return functions.compare(transformers.version, live, how="imported", failed=imported.failed)
-
-
-def _package(transformers: PackageInfo) -> str | None:
-    """The directory of the package, None where there is nothing to look at."""
-    location = transformers.location
-    return location if transformers.present and location and not location.endswith(".py") else None
+        return installed_functions.compare(transformers.version, written, how="read")
+    about = f"transformers {transformers.version or ''}".strip()
+    imported = installed_functions.import_modules(installed_functions.choose(written, package), about)
+    live = installed_functions.live(written, imported)
+    return installed_functions.compare(transformers.version, live, how="imported", failed=imported.failed)
 
 
 def _is_doubtful(environment: Environment) -> bool:
@@ -116,7 +111,3 @@ def _is_doubtful(environment: Environment) -> bool:
     if environment.verdict in ("development", "untested"):
         return True
     return any(problem.code in ("source-install", "version-mismatch") for problem in environment.problems)
-
-
-def _title(transformers: PackageInfo) -> str:
-    return f"transformers {transformers.version or ''}".strip()

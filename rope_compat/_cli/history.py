@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from rope_compat._report import history as pages
+from rope_compat._report.page import counted
 from rope_compat._report.timeline import History, Timeline, of_name, of_target
-from rope_compat._report.words import counted
 from rope_compat.catalog.model import DEFAULT_KINDS, OTHER_KINDS, Target
 from rope_compat.catalog.query import targets
 from rope_compat.catalog.store import catalog

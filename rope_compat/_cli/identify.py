@@ -8,9 +8,7 @@ import os
 import sys
 from typing import Any
 
-from rope_compat._report import identity as pages
-from rope_compat._report.json import show_json
-from rope_compat._report.terminal import show
+from rope_compat._report.terminal import show, show_json
 from rope_compat.errors import ArgumentError
 
 __all__ = ["configure", "run"]
@@ -34,12 +32,13 @@ def run(arguments: argparse.Namespace) -> int:
     """
     function = _find(arguments.target)
     from rope_compat._identify.identify import identify
+    from rope_compat._identify.result import page
 
     identity = identify(function, name=arguments.target)
     if arguments.json:
         show_json(identity.to_dict())
     else:
-        show(pages.page(identity))
+        show(page(identity))
     return 0 if identity.is_rotation or identity.verdict == "tables" else 1
 
 

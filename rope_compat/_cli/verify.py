@@ -6,9 +6,8 @@ import argparse
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from rope_compat._report import outcome as pages
-from rope_compat._report.json import show_json
-from rope_compat._report.terminal import show
+from rope_compat._outcome import page
+from rope_compat._report.terminal import show, show_json
 from rope_compat.errors import ArgumentError, IncompatibleVersionError
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json(report.to_dict())
     else:
-        show(pages.page(report))
+        show(page(report))
     return 0 if report.ok else 1
 
 
@@ -65,7 +64,7 @@ def _of_installation() -> Report:
 
 def _of_model(arguments: argparse.Namespace) -> Report:
     if arguments.plot:
-        from rope_compat._report.phase_plot import require_matplotlib
+        from rope_compat._cli.phase_plot import require_matplotlib
 
         require_matplotlib()
     from rope_compat._verify.model.directory import construct
@@ -77,7 +76,7 @@ def _of_model(arguments: argparse.Namespace) -> Report:
         stack.enter_context(StandInWeights())
         report, curves = verify_model(model, compare=False)
     if arguments.plot:
-        from rope_compat._report.phase_plot import draw
+        from rope_compat._cli.phase_plot import draw
 
         draw(curves, arguments.plot, report.subject)
     return report

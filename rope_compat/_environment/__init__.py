@@ -2,20 +2,22 @@
 
 Everything is read from files: neither transformers nor torch is imported, and a package that has been
 imported already is only looked at. Version numbers explain and warn; how a live function is called is decided
-by its own signature.
+by its own signature. `release` alone is fast enough for every `rope_compat.patch`: the rest is loaded when it
+is asked for.
 """
 
 from __future__ import annotations
 
-import platform
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from rope_compat._environment.announce import announce, warn_about
-from rope_compat._environment.drift import signature_drift
-from rope_compat._environment.judge import judge
-from rope_compat._environment.model import DirectUrl, Environment, PackageInfo, Problem
-from rope_compat._environment.packages import read_package
-from rope_compat._environment.requirement import require
-from rope_compat._facts.known_bad import KNOWN_BAD, KnownBad
+if TYPE_CHECKING:
+    from rope_compat._environment.model import DirectUrl, Environment, PackageInfo, Problem
+    from rope_compat._environment.packages import read_package
+    from rope_compat._environment.requirement import require
+    from rope_compat._environment.verdict import detect, judge, signature_drift
+    from rope_compat._environment.warn import announce, warn_about
+    from rope_compat._facts.known_bad import KNOWN_BAD, KnownBad
 
 __all__ = [
     "KNOWN_BAD",
@@ -33,32 +35,20 @@ __all__ = [
     "warn_about",
 ]
 
+_HOMES = {
+    "model": ("DirectUrl", "Environment", "PackageInfo", "Problem"),
+    "packages": ("read_package",),
+    "requirement": ("require",),
+    "verdict": ("detect", "judge", "signature_drift"),
+    "warn": ("announce", "warn_about"),
+}
+_WHERE = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
+_WHERE |= dict.fromkeys(("KNOWN_BAD", "KnownBad"), "rope_compat._facts.known_bad")
 
-def detect() -> Environment:
-    """What is installed here, the verdict on it, and its problems.
 
-    The verdict is ``"supported"`` (a release that rope_compat knows), ``"untested"`` (newer than any it
-    knows, withdrawn, or a pre-release), ``"development"`` (a development build) or ``"unsupported"``
-    (missing, broken, or older than 4.36). Where x-transformers is there and transformers is not, that is
-    ``"supported"`` as well. Nothing is imported and nothing is kept: a second call looks again.
-    """
-    transformers = read_package("transformers", "transformers")
-    torch = read_package("torch", "torch")
-    accelerate = read_package("accelerate", "accelerate")
-    kernels = read_package("kernels", "kernels")
-    flash_attn = read_package("flash-attn", "flash_attn")
-    python = platform.python_version()
-    x_transformers = read_package("x-transformers", "x_transformers")
-    peers = (torch, accelerate, kernels, x_transformers)
-    verdict, problems = judge(transformers, peers, python.rstrip("+"))
-    return Environment(
-        python=python,
-        transformers=transformers,
-        torch=torch,
-        accelerate=accelerate,
-        kernels=kernels,
-        flash_attn=flash_attn,
-        verdict=verdict,
-        problems=problems,
-        x_transformers=x_transformers,
-    )
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from rope_compat._facts.known_bad import Severity
+
 __all__ = ["DirectUrl", "Environment", "Kind", "PackageInfo", "Problem", "Severity", "Verdict"]
 
 Kind = Literal["release", "pre-release", "development", "unreadable"]
-Severity = Literal["fatal", "warning", "note"]
 Verdict = Literal["supported", "untested", "development", "unsupported"]
 
 
@@ -16,7 +17,8 @@ Verdict = Literal["supported", "untested", "development", "unsupported"]
 class DirectUrl:
     """Where a package came from when not from an index: the ``direct_url.json`` of PEP 610.
 
-    ``url`` has no user name, password or token in it, whatever the file says.
+    ``url`` has no user name, password or token in it, whatever the file says. ``directory`` is the local one
+    of a ``file:`` URL that was installed from a directory.
     """
 
     url: str
@@ -25,7 +27,6 @@ class DirectUrl:
     requested_revision: str | None = None
     editable: bool = False
     directory: str | None = None
-    """The local directory of a ``file:`` URL that was installed from a directory; None otherwise."""
     subdirectory: str | None = None
 
 
@@ -33,8 +34,19 @@ class DirectUrl:
 class PackageInfo:
     """One package, as installed.
 
-    ``present`` says whether it can be imported. ``version`` is the code's own ``__version__`` where it can be
-    read and the metadata's otherwise: where the two disagree, the code is what runs.
+    Attributes:
+        present: whether it can be imported.
+        version: the code's own ``__version__`` where it can be read and the metadata's otherwise: where the
+            two disagree, the code is what runs.
+        other_metadata_versions: versions in further metadata directories of the same name, in the order of
+            ``sys.path``.
+        metadata_is_elsewhere: the metadata describes another copy than the one that is imported (a checkout
+            on ``PYTHONPATH``).
+        loaded: the package has been imported already.
+        location: the package's directory, or its file when it is a single module.
+        build: of torch, what it was built for, as ``cuda 12.6``, ``hip 6.2`` or ``cpu``.
+        wants: of transformers, the versions of python, torch, accelerate, kernels that its metadata asks for
+            (PEP 440).
     """
 
     name: str
@@ -44,21 +56,13 @@ class PackageInfo:
     code_version: str | None = None
     metadata_version: str | None = None
     other_metadata_versions: tuple[str, ...] = ()
-    """Versions in further metadata directories of the same name, in the order of ``sys.path``."""
     metadata_is_elsewhere: bool = False
-    """The metadata describes another copy than the one that is imported (a checkout on ``PYTHONPATH``)."""
     loaded: bool = False
-    """The package has been imported already."""
     location: str | None = None
-    """The package's directory, or its file when it is a single module."""
     metadata_location: str | None = None
     direct_url: DirectUrl | None = None
     build: str | None = None
-    """torch only: what it was built for, as ``cuda 12.6``, ``hip 6.2`` or ``cpu``."""
     wants: dict[str, str] = field(default_factory=dict)
-    """transformers only: the versions of python, torch, accelerate, kernels that its metadata asks for (PEP
-    440).
-    """
 
     @property
     def broken(self) -> bool:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from rope_compat._environment.announce import announce
 from rope_compat._environment.model import PackageInfo
-from rope_compat._environment.packages import read_package
-from rope_compat._environment.versions import parse_version
+from rope_compat._environment.packages import parse_version, read_package
+from rope_compat._environment.warn import announce
 from rope_compat.errors import ArgumentError, EnvironmentMismatchError, IncompatibleVersionWarning
 
 if TYPE_CHECKING:
@@ -40,9 +39,8 @@ def require(requirement: str | Iterable[str], on_fail: str = "warn") -> bool:
     if on_fail not in ("warn", "error"):
         raise ArgumentError(f"on_fail={on_fail!r} is not known; expected 'warn' or 'error'")
     texts = [requirement] if isinstance(requirement, str) else list(requirement)
-    wanted = [
-        _parse(text) for text in texts
-    ]  # all of them first: a typing error is no matter of what is installed
+    # All of them first: a typing error is no matter of what is installed.
+    wanted = [_parse(text) for text in texts]
     failures = [failure for each in wanted if (failure := _failure(*each)) is not None]
     if failures and on_fail == "error":
         raise EnvironmentMismatchError("; ".join(failures))
@@ -83,9 +81,10 @@ def _failure(wanted: Requirement, text: str) -> str | None:
         return None
     name = canonicalize_name(wanted.name)
     if name == "python":
-        version = platform.python_version()
-        met = wanted.specifier.contains(_python(version), prereleases=True)
-        return None if met else f"{text} is required, but this is Python {version}; use one that meets it"
+        python = platform.python_version()
+        # Interpreters built from a checkout call themselves "3.15.0a1+", which is no PEP 440 version.
+        met = wanted.specifier.contains(Version(python.rstrip("+")), prereleases=True)
+        return None if met else f"{text} is required, but this is Python {python}; use one that meets it"
     said = _shortcoming(wanted, read_package(name, name.replace("-", "_")))
     install = text.partition(";")[0].strip()
     return None if said is None else f'{text} is required, but {said}; run: pip install "{install}"'
@@ -100,29 +99,18 @@ def _shortcoming(wanted: Requirement, found: PackageInfo) -> str | None:
     if text is None:
         return f"{found.name} is not installed"
     version = parse_version(text)
+    said = f"{found.name} {text} is installed"
     if version is None:
-        unreadable = (
-            f"{found.name} {text} is installed, which is not a PEP 440 version and cannot be compared"
-        )
+        unreadable = f"{said}, which is not a PEP 440 version and cannot be compared"
         return unreadable if wanted.specifier else None
     if wanted.specifier.contains(version, prereleases=True):
         return None
-    said = f"{found.name} {text} is installed"
-    return f"{said}{_standing_of(version, wanted)}"
-
-
-def _standing_of(version: Version, wanted: Requirement) -> str:
     if not version.is_prerelease:
-        return ""
+        return said
     base = version.base_version
     what = "a development build" if version.is_devrelease else "a pre-release"
-    said = f", {what}, which is older than {base} and does not count as it"
+    said += f", {what}, which is older than {base} and does not count as it"
     for each in wanted.specifier:
         if each.operator == "<" and Version(each.version) == Version(base):
             said += f" (nor as <{each.version}: PEP 440 leaves pre-releases of {base} out of that)"
     return said
-
-
-def _python(version: str) -> Version:
-    # Interpreters built from a checkout call themselves "3.15.0a1+", which is no PEP 440 version.
-    return Version(version.rstrip("+"))

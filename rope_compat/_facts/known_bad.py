@@ -6,10 +6,11 @@ Sources: transformers' code of the releases named, and measurements on them with
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from rope_compat._environment.model import Severity
+__all__ = ["KNOWN_BAD", "KnownBad", "Severity"]
 
-__all__ = ["KNOWN_BAD", "KnownBad"]
+Severity = Literal["fatal", "warning", "note"]
 
 
 @dataclass(frozen=True)

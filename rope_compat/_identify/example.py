@@ -4,90 +4,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..rotary import reference
-from .forms import Form, Sizes, draw
-from .survey import Reading
-from .trial import call, try_form
+from .call_forms import Form, Sizes, call, draw, try_form
+from .readings import Reading
+from .result import Example
 
-__all__ = ["Example", "keeps_lengths", "smallest"]
+__all__ = ["keeps_lengths", "smallest"]
 
-
-@dataclass(frozen=True)
-class Example:
-    """One head of one token: what went in, what came out, and what a rotation gives.
-
-    Attributes:
-        given: the channels that went in.
-        angles: by which each pair had to turn, in radians.
-        output: the channels that came out.
-        half: what a rotation of the pairs (i, i + D/2) gives.
-        interleaved: what a rotation of the pairs (2i, 2i + 1) gives.
-        scores: where the function makes its own angles: what a query at position m and the same key at n
-            make, as ``(m, n, score)``; in a rotation the scores of one distance are equal.
-    """
-
-    given: tuple[float, ...]
-    angles: tuple[float, ...]
-    output: tuple[float, ...]
-    half: tuple[float, ...]
-    interleaved: tuple[float, ...]
-    scores: tuple[tuple[int, int, float], ...] = ()
+Function = Callable[..., Any]
 
 
-def smallest(
-    function: Callable[..., Any], reading: Reading, dims: tuple[int, ...] = (4, 8, 16)
-) -> Example | None:
+def smallest(function: Function, reading: Reading, dims: tuple[int, ...] = (4, 8, 16)) -> Example | None:
     """The example with the smallest head that the function takes; None if it takes none of `dims`."""
     trial = reading.trial
+    make = _with_tables if trial.form.kind else _own
     for dim in dims:
-        width = trial.form.width * dim // trial.drawn.sizes.dim
-        form = Form(
-            trial.form.layout,
-            trial.form.kind,
-            trial.form.shape,
-            width,
-            trial.form.positions,
-            trial.form.options,
-        )
-        x = torch.arange(1.0, dim + 1)
-        found = (
-            _with_tables(function, reading, form, dim, x)
-            if form.kind
-            else _own(function, reading, form, dim, x)
-        )
+        form = replace(trial.form, width=trial.form.width * dim // trial.sizes.dim)
+        found = make(function, reading, form, torch.arange(1.0, dim + 1))
         if found is not None:
             return found
     return None
 
 
-def _with_tables(
-    function: Callable[..., Any], reading: Reading, form: Form, dim: int, x: Tensor
-) -> Example | None:
+def _with_tables(function: Function, reading: Reading, form: Form, x: Tensor) -> Example | None:
     """The first pair turns as (5, 0) to (4, 3), the others rest; tables as `cat((freqs, freqs))`."""
-    angles = torch.zeros(dim // 2)
+    angles = torch.zeros(len(x) // 2)
     angles[0] = math.atan2(3, 4)
-    sizes = Sizes(dim=dim)
-    columns = torch.arange(form.width) % (dim // 2)
-    drawn = draw(reading.trial.roles, form, sizes, angles[columns])
-    given = x.expand(drawn.sizes.batch, drawn.sizes.heads, drawn.sizes.tokens, dim).clone()
-    answers = call(function, reading.trial.roles, form, drawn, [given] * len(reading.trial.roles.names("x")))
-    return None if answers is None else _example(x, angles, answers[reading.turned[0]][0, 0, 0].float())
+    found = _turned(function, reading, form, x, angles[torch.arange(form.width) % len(angles)])
+    return None if found is None else _example(x, angles, found[reading.turned[0]][0, 0, 0].float())
 
 
-def _own(function: Callable[..., Any], reading: Reading, form: Form, dim: int, x: Tensor) -> Example | None:
+def _turned(
+    function: Function, reading: Reading, form: Form, x: Tensor, angles: Tensor
+) -> list[Tensor] | None:
+    """What comes out of `x` in every head of every token, with tables of these angles."""
+    roles = reading.trial.roles
+    arguments = draw(roles, form, Sizes(dim=len(x)), angles)
+    given = x.expand(arguments.sizes.batch, arguments.sizes.heads, arguments.sizes.tokens, -1)
+    return call(function, arguments, [given.clone() for _ in roles.names("x")])
+
+
+def _own(function: Function, reading: Reading, form: Form, x: Tensor) -> Example | None:
+    dim = len(x)
     trial = try_form(function, reading.trial.roles, form, Sizes(dim=dim))
     if trial is None:
         return None
     matrices = trial.matrices[reading.turned[0]][0, 0]
     if torch.equal(matrices, matrices[:1].expand_as(matrices)):
         return _example(x, torch.full((dim // 2,), math.pi / 2), matrices[0] @ x)
-    positions = trial.drawn.positions
+    positions = trial.positions
     order = (torch.arange(len(matrices)) if positions is None else positions[0]).tolist()
     at = {position: matrices[place] for place, position in enumerate(order)}
     if not {0, 1, 2} <= set(at):
@@ -113,28 +84,17 @@ def _rounded(values: Tensor) -> tuple[float, ...]:
     return tuple(round(float(value), 4) + 0.0 for value in values)
 
 
-def keeps_lengths(function: Callable[..., Any], reading: Reading) -> bool:
+def keeps_lengths(function: Function, reading: Reading) -> bool:
     """Whether some tables of cosines and sines make every matrix of this form orthogonal."""
-    trial = reading.trial
-    width, sizes = trial.form.width, trial.drawn.sizes
-    if not trial.form.kind:
-        return all(_is_orthogonal(each) for each in trial.matrices)
-    angles = torch.linspace(0.3, 2.0, width)
-    columns = torch.arange(width)
-    for chosen in (columns, columns % max(width // 2, 1), columns // 2):
-        drawn = draw(trial.roles, trial.form, Sizes(dim=sizes.dim), angles[chosen])
-        columns_found = []
-        for channel in range(sizes.dim):
-            basis = torch.zeros(drawn.sizes.batch, drawn.sizes.heads, drawn.sizes.tokens, sizes.dim)
-            basis[..., channel] = 1
-            xs = [basis.clone() for _ in trial.roles.names("x")]
-            answers = call(function, trial.roles, trial.form, drawn, xs)
-            if answers is None:
-                break
-            columns_found.append(answers[0].float())
-        else:
-            if _is_orthogonal(torch.stack(columns_found, -1)):
-                return True
+    form, dim = reading.trial.form, reading.trial.sizes.dim
+    if not form.kind:
+        return all(_is_orthogonal(each) for each in reading.trial.matrices)
+    angles, columns = torch.linspace(0.3, 2.0, form.width), torch.arange(form.width)
+    for chosen in (columns, columns % max(form.width // 2, 1), columns // 2):
+        found = [_turned(function, reading, form, x, angles[chosen]) for x in torch.eye(dim)]
+        results = [each[0].float() for each in found if each is not None]
+        if len(results) == dim and _is_orthogonal(torch.stack(results, -1)):
+            return True
     return False
 
 

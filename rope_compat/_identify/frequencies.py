@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["Frequencies", "explain", "rates"]
+from .result import Frequencies
+
+__all__ = ["explain", "rates"]
 
 #: Frequencies are read from float32 cosines and sines; a channel's frequency is right to about this share.
 CLOSE = 2e-5
-
-
-@dataclass(frozen=True)
-class Frequencies:
-    """What frequencies say.
-
-    Attributes:
-        values: in radians a position, one a pair, in the order of the pairs.
-        theta: the base, where the frequencies say one.
-        scaling: ``default``, ``linear``, ``yarn``, ``llama3``, or those that it may be; empty where nothing
-            known fits.
-        factor: the divisor of the slow frequencies; 1.0 without scaling.
-        resting: how many pairs do not turn.
-    """
-
-    values: tuple[float, ...]
-    theta: float | None
-    scaling: tuple[str, ...]
-    factor: float = 1.0
-    resting: int = 0
 
 
 def rates(angles: Tensor, positions: Tensor) -> Tensor | None:

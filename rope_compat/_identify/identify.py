@@ -8,12 +8,11 @@ from typing import Any
 from torch import nn
 
 from ..errors import ArgumentError
-from .forms import Sizes
+from .call_forms import Sizes, quiet
 from .identity import judge
 from .modules import judge_module
 from .result import Call, Identity
 from .tables import judge_tables
-from .trial import quiet
 
 __all__ = ["Call", "Identity", "identify"]
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from .dtypes import precisions
+import torch
+from torch import Tensor
+
+from .call_forms import Sizes, call, random_x, try_form
 from .example import keeps_lengths, smallest
-from .forms import Form, Sizes
 from .frequencies import explain
-from .matrix import MISTAKE
-from .parameters import flags
-from .result import Call, Identity
-from .survey import Reading, examine, read
-from .trial import try_form
+from .readings import Reading, examine, read
+from .result import Call, Identity, Precision
+from .signature import flags
 
 __all__ = ["judge"]
 
@@ -22,21 +23,39 @@ Function = Callable[..., Any]
 
 #: The most telling shapes first: those that a caller of a batch has.
 _ORDER = ("[B, S, R]", "[N, R]", "[S, R]", "", "[1, S, R]", "[B, 1, S, R]", "[B, S, 1, R]")
+_SECOND_FIRST = {
+    "cos|sin": "sin|cos",
+    "sin|cos": "cos|sin",
+    "(cos, sin)": "(sin, cos)",
+    "stacked": "stacked, sin first",
+}
+_HALF_INTERLEAVED = "neighbours turned, halves written: cat((-x[1::2], x[::2])) is no quarter turn of pairs"
+_SHARED = "neighbours with half-concatenated angles"
+#: Kinds of readings that are mistakes: the reason, and the name where neighbours are turned.
+_MISTAKES = {
+    "mistake": "neighbours are turned, and the results are written to the halves of the head",
+    "two angles": "the two channels of a pair turn by different angles",
+    "shared angles": "the two channels of a pair are turned by different columns, so that pairs would share "
+    "angles",
+}
 
 
 def judge(subject: str, function: Function, sizes: Sizes) -> Identity:
     """Examine a function that turns tensors, and say what it is."""
     readings = sorted(examine(function, sizes), key=_order)
-    rotations = [reading for reading in readings if reading.is_rotation]
-    if rotations:
-        kinds = list(dict.fromkeys(_identity_key(reading) for reading in rotations))
-        groups = [[each for each in rotations if _identity_key(each) == kind] for kind in kinds]
-        found = [_rotation(subject, function, group, sizes) for group in groups]
-        if len(found) == 1:
-            return found[0]
-        reason = "it computes different things in different forms of call"
-        return Identity(subject, "ambiguous", reason, candidates=tuple(found))
-    return _no_rotation(subject, function, readings)
+    groups: dict[object, list[Reading]] = {}
+    for each in readings:
+        if each.is_rotation:
+            words = each.structure
+            key = (words.pairing, words.blocks, words.outputs, words.direction, words.cos_first)
+            groups.setdefault(key, []).append(each)
+    if not groups:
+        return _no_rotation(subject, function, readings)
+    found = [_rotation(subject, function, group, sizes) for group in groups.values()]
+    if len(found) == 1:
+        return found[0]
+    reason = "it computes different things in different forms of call"
+    return Identity(subject, "ambiguous", reason, candidates=tuple(found))
 
 
 def _order(reading: Reading) -> tuple[int, int, int]:
@@ -45,81 +64,58 @@ def _order(reading: Reading) -> tuple[int, int, int]:
     return (len(form.layout) < 4, place, -form.width)
 
 
-def _identity_key(reading: Reading) -> tuple[object, ...]:
-    words = reading.words
-    assert words is not None
-    assert reading.structure is not None
-    return (words.pairing, words.blocks, words.outputs, words.direction, reading.structure.cos_first)
-
-
 def _rotation(subject: str, function: Function, group: Sequence[Reading], sizes: Sizes) -> Identity:
-    main = max(group, key=_width_of_turned)
-    main = next(each for each in group if _width_of_turned(each) == _width_of_turned(main))
-    words, structure = main.words, main.structure
-    assert words is not None
-    assert structure is not None
-    roles = main.trial.roles
+    main = max(group, key=lambda each: len(each.structure.pairs))
+    roles, form = main.trial.roles, main.trial.form
     frequencies, notes = None, list(_flag_notes(function, main, sizes))
     if main.columns == "its own":
         if main.rates is not None:
             frequencies = explain(main.rates[:, 0].abs().tolist())
         else:
             notes.append("its angles do not grow linearly with what was passed as positions")
-    if (
-        main.kind == "rotation"
-        and main.trial.form.positions
-        and main.trial.form.kind
-        and "N" not in main.trial.form.shape
-    ):
+    if main.kind == "rotation" and form.positions and form.kind and "N" not in form.shape:
         notes.append("position_ids are taken and choose no rows: cos and sin have to be each token's own")
-    calls, optional_notes = _calls(function, group, main, sizes)
-    calls += _with_axis(function, main, sizes)
+    if roles.may("positions") and form.kind and not form.positions:
+        notes.append(_what_optional_positions_do(function, roles.may("positions")[0], main, sizes))
     return Identity(
         subject,
         "quarter turn" if main.kind == "quarter turn" else "rotation",
         arguments=_arguments(main),
         kind=_kind(main),
         layout=_layout(group, main),
-        calls=calls,
+        calls=(*dict.fromkeys(map(_call, group)), *_with_axis(function, main, sizes)),
         turned=tuple(roles.names("x")[i] for i in main.turned),
-        pairing=words.pairing,
-        blocks=words.blocks,
-        outputs=words.outputs,
-        direction=words.direction,
+        pairing=main.structure.pairing,
+        blocks=main.structure.blocks,
+        outputs=main.structure.outputs,
+        direction=main.structure.direction,
         part=_part(group, main),
         tables=main.columns if main.columns not in ("its own", "none needed") else "",
         frequencies=frequencies,
         factor=round(main.factor, 5),
-        precisions=precisions(function, main),
-        notes=(*notes, *optional_notes),
+        precisions=tuple(_precisions(function, main)),
+        notes=tuple(notes),
     )
 
 
-def _width_of_turned(reading: Reading) -> int:
-    return 0 if reading.structure is None else 2 * len(reading.structure.pairs)
+def _call(reading: Reading) -> Call:
+    form = reading.trial.form
+    return Call(form.layout, form.shape, form.positions, ", ".join(f"{k}={v!r}" for k, v in form.options))
 
 
 def _kind(reading: Reading) -> str:
     """The kind of tables, with cos and sin in the order that was measured."""
     kind = reading.trial.form.kind
-    swapped = {
-        "cos|sin": "sin|cos",
-        "sin|cos": "cos|sin",
-        "(cos, sin)": "(sin, cos)",
-        "stacked": "stacked, sin first",
-    }
-    structure = reading.structure
-    return kind if structure is None or structure.cos_first else swapped.get(kind, kind)
+    return kind if reading.structure.cos_first else _SECOND_FIRST.get(kind, kind)
 
 
 def _arguments(reading: Reading) -> str:
-    structure = reading.structure
-    second_is_cos = structure is not None and not structure.cos_first
-    meaning = {"first": "sin", "second": "cos"} if second_is_cos else {"first": "cos", "second": "sin"}
+    first, second = ("cos", "sin") if reading.structure.cos_first else ("sin", "cos")
     kind = {"complex": "cos + i sin"}.get(reading.trial.form.kind, _kind(reading))
+    meaning = {"first": first, "second": second, "table": kind}
     words = []
     for name, role in reading.trial.roles.given:
-        said = meaning.get(role, kind if role == "table" else "")
+        said = meaning.get(role, "")
         words.append(name if not said or said == name else f"{name}: {said}")
     return f"({', '.join(words)})"
 
@@ -134,122 +130,105 @@ def _layout(group: Sequence[Reading], main: Reading) -> str:
 
 
 def _part(group: Sequence[Reading], main: Reading) -> str:
-    size = main.trial.drawn.sizes.dim
-    spans = {}
-    for reading in group:
-        words = reading.words
-        if words is not None and words.channels is not None:
-            spans[reading.trial.form.width, words.channels] = words.channels
-    if not spans:
+    size, own = main.trial.sizes.dim, main.structure.channels
+    if own is None:
         return "other"
-    words = main.words
-    assert words is not None
-    if words.channels != (0, size):
-        if words.channels is None:
-            return "other"
-        return f"channels {words.channels[0]} to {words.channels[1] - 1} of {size}"
-    narrow = {span for span in spans.values() if span != (0, size)}
+    if own != (0, size):
+        return f"channels {own[0]} to {own[1] - 1} of {size}"
+    narrow = {span for each in group if (span := each.structure.channels) is not None} - {own}
     if not narrow:
         return "all"
-    return (
-        "first"
-        if all(span[0] == 0 for span in narrow)
-        else "last"
-        if all(s[1] == size for s in narrow)
-        else "other"
-    )
-
-
-def _calls(
-    function: Function, group: Sequence[Reading], main: Reading, sizes: Sizes
-) -> tuple[tuple[Call, ...], list[str]]:
-    calls = [
-        Call(form.layout, form.shape, form.positions, ", ".join(f"{k}={v!r}" for k, v in form.options))
-        for form in (reading.trial.form for reading in group)
-    ]
-    notes = []
-    names = [name for name, role in main.trial.roles.optional if role == "positions"]
-    if names and main.trial.form.kind and not main.trial.form.positions:
-        notes.append(_what_optional_positions_do(function, names[0], main, sizes))
-    return tuple(dict.fromkeys(calls)), notes
+    if all(start == 0 for start, _ in narrow):
+        return "first"
+    return "last" if all(end == size for _, end in narrow) else "other"
 
 
 def _what_optional_positions_do(function: Function, name: str, main: Reading, sizes: Sizes) -> str:
-    import torch
-
-    tokens = main.trial.drawn.sizes.tokens
-    positions = torch.arange(tokens - 1, -1, -1).expand(main.trial.drawn.sizes.batch, -1)
+    here = main.trial.sizes
+    positions = torch.arange(here.tokens - 1, -1, -1).expand(here.batch, -1)
     trial = try_form(partial(function, **{name: positions}), main.trial.roles, main.trial.form, sizes)
-    same = trial is not None and all(
-        torch.equal(one, other) for one, other in zip(trial.matrices, main.trial.matrices, strict=True)
-    )
-    return (
-        f"{name} is taken and ignored"
-        if same
-        else f"{name} changes what is computed, or the form of the tables"
-    )
+    same = trial is not None and all(map(torch.equal, trial.matrices, main.trial.matrices))
+    what = "is taken and ignored" if same else "changes what is computed, or the form of the tables"
+    return f"{name} {what}"
 
 
-def _with_axis(function: Function, main: Reading, sizes: Sizes) -> tuple[Call, ...]:
+def _with_axis(function: Function, main: Reading, sizes: Sizes) -> Iterator[Call]:
     """Calls of the other layout, by an axis that has a default."""
-    names = [name for name, role in main.trial.roles.optional if role == "axis"]
-    if not names or main.trial.form.shape != "[B, S, R]":
-        return ()
-    found = []
-    for layout, axis in (("bhsd", 1), ("bshd", 2)):
-        form = main.trial.form
-        other = Form(layout, form.kind, form.shape, form.width, form.positions, ((names[0], axis),))
-        trial = try_form(function, main.trial.roles, other, sizes)
-        if trial is not None and read(trial).is_rotation and layout != form.layout:
-            found.append(Call(layout, other.shape, other.positions, f"{names[0]}={axis}"))
-    return tuple(found)
+    names, form = main.trial.roles.may("axis"), main.trial.form
+    if names and form.shape == "[B, S, R]":
+        for layout, axis in (("bhsd", 1), ("bshd", 2)):
+            other = replace(form, layout=layout, options=((names[0], axis),))
+            trial = try_form(function, main.trial.roles, other, sizes)
+            if trial is not None and layout != form.layout and (found := read(trial)).is_rotation:
+                yield _call(found)
 
 
-def _flag_notes(function: Function, main: Reading, sizes: Sizes) -> list[str]:
+def _flag_notes(function: Function, main: Reading, sizes: Sizes) -> Iterator[str]:
     """What options that are true or false change."""
-    notes = []
     for name, value in flags(function):
         trial = try_form(partial(function, **{name: value}), main.trial.roles, main.trial.form, sizes)
-        if trial is None:
-            continue
-        other = read(trial)
-        if other.is_rotation and other.structure != main.structure and other.words is not None:
-            words = other.words
-            changed = [
-                f"{what} {new}"
-                for what, new, old in (
-                    ("pairing", words.pairing, main.words and main.words.pairing),
-                    ("direction", words.direction, main.words and main.words.direction),
-                    ("tables", other.columns, main.columns),
-                )
-                if new != old
-            ]
+        other = None if trial is None else read(trial)
+        if other is not None and other.is_rotation and other.structure != main.structure:
+            changes = (
+                ("pairing", other.structure.pairing, main.structure.pairing),
+                ("direction", other.structure.direction, main.structure.direction),
+                ("tables", other.columns, main.columns),
+            )
+            changed = [f"{what} {new}" for what, new, old in changes if new != old]
             if changed:
-                notes.append(f"{name}={value}: {', '.join(changed)}")
-    return notes
+                yield f"{name}={value}: {', '.join(changed)}"
+
+
+def _precisions(function: Function, reading: Reading) -> Iterator[Precision]:
+    """float32, bfloat16 and float16 tensors, each with tables of its own dtype and with float32 tables."""
+    trial = reading.trial
+    has_tables = trial.cells is not None and trial.form.kind not in ("complex", "angles")
+    yield _precision(function, reading, torch.float32, torch.float32, has_tables)
+    for dtype in (torch.bfloat16, torch.float16):
+        for tables in (dtype, torch.float32) if has_tables else (torch.float32,):
+            yield _precision(function, reading, dtype, tables, has_tables)
+
+
+def _precision(
+    function: Function, reading: Reading, given: torch.dtype, tables: torch.dtype, has_tables: bool
+) -> Precision:
+    trial = reading.trial
+    xs = [x.to(given) for x in random_x(trial)]
+    values = _cast(trial.values, tables)
+    answers = call(function, replace(trial, values=values), xs)
+    wide = replace(trial, values=_cast(values, torch.float32))
+    exact = call(function, wide, [x.float() for x in xs])
+    names = (_name(given), _name(tables) if has_tables else "")
+    if answers is None or exact is None:
+        return Precision(*names, "", "")
+    answer, right = answers[reading.turned[0]], exact[reading.turned[0]]
+    if torch.float32 in (given, answer.dtype):
+        return Precision(*names, _name(answer.dtype), "")
+    once = torch.equal(answer, right.to(answer.dtype))
+    return Precision(*names, _name(answer.dtype), "once" if once else "at each step")
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    if isinstance(value, dict):
+        return {name: _cast(each, dtype) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_cast(each, dtype) for each in value)
+    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _no_rotation(subject: str, function: Function, readings: Sequence[Reading]) -> Identity:
     if not readings:
         reason = "it answered in none of the known forms of call; nothing can be said about it"
         return Identity(subject, "unknown", reason)
-    for kind, mistake, reason in (
-        ("mistake", MISTAKE, "neighbours are turned, and the results are written to the halves of the head"),
-        (
-            "two angles",
-            "neighbours with half-concatenated angles",
-            "the two channels of a pair turn by different angles",
-        ),
-        (
-            "shared angles",
-            "neighbours with half-concatenated angles",
-            "the two channels of a pair are turned by different columns, so that pairs would share angles",
-        ),
-    ):
+    for kind, reason in _MISTAKES.items():
         found = next((each for each in readings if each.kind == kind), None)
         if found is not None:
-            if kind != "mistake" and not (found.words is not None and found.words.pairing == "interleaved"):
-                mistake = ""
+            mistake = _SHARED if found.structure.pairing == "interleaved" else ""
+            mistake = _HALF_INTERLEAVED if kind == "mistake" else mistake
             return _wrong(subject, function, found, reason, mistake)
     linear = [each for each in readings if each.trial.linear]
     if not linear or any(keeps_lengths(function, each) for each in linear):
@@ -259,17 +238,17 @@ def _no_rotation(subject: str, function: Function, readings: Sequence[Reading]) 
 
 
 def _wrong(subject: str, function: Function, reading: Reading, reason: str, mistake: str) -> Identity:
-    words = reading.words
+    roles, form = reading.trial.roles, reading.trial.form
     return Identity(
         subject,
         "not a rotation",
         reason,
         mistake,
         arguments=_arguments(reading),
-        kind=reading.trial.form.kind,
-        layout=reading.trial.form.layout,
-        calls=(Call(reading.trial.form.layout, reading.trial.form.shape, reading.trial.form.positions),),
-        turned=tuple(reading.trial.roles.names("x")[i] for i in reading.turned),
-        pairing=words.pairing if words is not None else "",
+        kind=form.kind,
+        layout=form.layout,
+        calls=(Call(form.layout, form.shape, form.positions),),
+        turned=tuple(roles.names("x")[i] for i in reading.turned),
+        pairing=reading.structure.pairing,
         example=smallest(function, reading),
     )

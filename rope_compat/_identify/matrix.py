@@ -7,17 +7,16 @@ random tables every entry of it is 0, 1, or plus or minus one cell of a table, a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-__all__ = ["MISTAKE", "Pair", "Structure", "Unread", "is_half_interleaved", "read_angles", "read_cells"]
+__all__ = ["Pair", "Structure", "Unread", "is_half_interleaved", "read_angles", "read_cells"]
 
 #: How far float32 arithmetic on numbers below 2 may be off, with two products and a sum: 8 epsilon, and room
 #: for a cosine and a sine of an angle.
 TOLERANCE = 1e-5
-
-MISTAKE = "neighbours turned, halves written: cat((-x[1::2], x[::2])) is no quarter turn of pairs"
 
 
 class Unread(Exception):  # noqa: N818 - it never leaves this package: a trial that says nothing
@@ -44,7 +43,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Structure:
-    """All pairs, and the channels that pass through.
+    """All pairs, the channels that pass through, and the words for them.
 
     Attributes:
         pairs: in the order of their first channel.
@@ -52,9 +51,93 @@ class Structure:
         cos_first: whether the first of the two tables serves as cos.
     """
 
-    pairs: tuple[Pair, ...]
-    untouched: tuple[int, ...]
+    pairs: tuple[Pair, ...] = ()
+    untouched: tuple[int, ...] = ()
     cos_first: bool = True
+
+    @cached_property
+    def _start(self) -> int:
+        return min((channel for pair in self.pairs for channel in pair.channels), default=0)
+
+    @cached_property
+    def channels(self) -> tuple[int, int] | None:
+        """First channel that is turned, and the one after the last; None where they are not in a row."""
+        turned = sorted(channel for pair in self.pairs for channel in pair.channels)
+        end = self._start + len(turned)
+        return (self._start, end) if turned and turned == list(range(self._start, end)) else None
+
+    @property
+    def direction(self) -> int:
+        """1, -1, or 0 where pairs differ."""
+        directions = {pair.direction for pair in self.pairs}
+        return directions.pop() if len(directions) == 1 else 0
+
+    @property
+    def pairing(self) -> str:
+        """As `Identity.pairing`; empty where there are no pairs."""
+        return self._pairing[0]
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of the head are paired each for itself: 2 for rows and columns of a picture."""
+        return self._pairing[1]
+
+    @cached_property
+    def _pairing(self) -> tuple[str, int]:
+        count = len(self.pairs)
+        apart = {pair.channels[1] - pair.channels[0] for pair in self.pairs}
+        if not count:
+            return "", 1
+        if self.channels is None or len(apart) != 1 or count % (step := apart.pop()):
+            return "other", 1
+        if step == 1:
+            return ("half or interleaved" if count == 1 else "interleaved"), 1
+        wanted = [block * 2 * step + i for block in range(count // step) for i in range(step)]
+        first = [pair.channels[0] - self._start for pair in self.pairs]
+        return ("half", count // step) if first == wanted else ("other", 1)
+
+    @property
+    def outputs(self) -> str:
+        """``in place``, ``halves`` where neighbours come out as the pairs of halves, or ``other``."""
+        if all(pair.channels == pair.outputs for pair in self.pairs):
+            return "in place"
+        start, count = self._start, len(self.pairs)
+        ordered = [pair.outputs for pair in self.pairs]
+        if ordered == [(start + i, start + i + count) for i in range(count)]:
+            return "halves"
+        neighbours = [(start + 2 * i, start + 2 * i + 1) for i in range(count)]
+        return "neighbours" if ordered == neighbours else "other"
+
+    def columns(self, width: int) -> str:
+        """Which tables, of `width` columns, make it a rotation: as `Identity.tables`.
+
+        Or ``as channels`` for blocks; ``none`` where pairs would have to share angles, whatever the tables.
+        """
+        count = len(self.pairs)
+        if self._angles() < count:
+            return "none"
+        columns = [(pair.columns[0], pair.columns[2]) for pair in self.pairs]
+        if columns != [(pair.columns[1], pair.columns[3]) for pair in self.pairs]:
+            return "other"
+        if columns == [(i, i) for i in range(count)]:
+            known = {count: "one column a pair", 2 * count: "concatenated, first half read"}
+            return known.get(width, "other")
+        if columns == [(2 * i, 2 * i) for i in range(count)]:
+            return "repeated, every second read"
+        if columns == [(i, i + count) for i in range(count)]:
+            return "concatenated"
+        if columns == [(2 * i, 2 * i + 1) for i in range(count)]:
+            return "repeated"
+        channels = [tuple(channel - self._start for channel in pair.channels) for pair in self.pairs]
+        return "as channels" if columns == channels else "other"
+
+    def _angles(self) -> int:
+        """How many angles there may be, if all columns of a pair hold one angle."""
+        groups: list[set[int]] = []
+        for pair in self.pairs:
+            joined = set(pair.columns).union(*(group for group in groups if group & set(pair.columns)))
+            groups = [group for group in groups if not group & joined] + [joined]
+        return len(groups)
 
 
 def read_cells(matrices: Tensor, first: Tensor, second: Tensor) -> Structure:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from .._adapters.functions.signature import nested_codes
-from .forms import Sizes
+from .call_forms import Sizes
 from .identity import judge
 from .result import Identity
 from .tables import judge_tables
@@ -40,9 +41,8 @@ def judge_module(subject: str, module: nn.Module) -> Identity:
     if not functions:
         functions = [each for each in modules if each.verdict != "tables"]
     if not functions and not modules:
-        return Identity(
-            subject, "unknown", "no rotary function is called by its modules, and it has no rotary module"
-        )
+        reason = "no rotary function is called by its modules, and it has no rotary module"
+        return Identity(subject, "unknown", reason)
     return _together(subject, functions, [each for each in modules if each not in functions])
 
 
@@ -63,8 +63,7 @@ def _dims(module: nn.Module) -> list[int]:
     found = [
         value
         for name, value in vars(module).items()
-        if (isinstance(value, int) and not isinstance(value, bool) and "dim" in name)
-        or name in ("head_size",)
+        if (type(value) is int and "dim" in name) or name == "head_size"
     ]
     for tensor in [*module.buffers(), *(v for v in vars(module).values() if isinstance(v, Tensor))]:
         if tensor.ndim:
@@ -72,21 +71,17 @@ def _dims(module: nn.Module) -> list[int]:
     return [size for size in dict.fromkeys(found) if 2 <= size <= 512 and size % 2 == 0 and size != 16]
 
 
-def _functions(model: nn.Module) -> Iterator[Callable[..., Any]]:
+def _functions(model: nn.Module) -> Iterable[Callable[..., Any]]:
     """Functions with a rotary name that methods of the model's classes call, each once."""
-    seen: set[int] = set()
-    for kind in dict.fromkeys(type(each) for each in model.modules()):
-        for base in kind.__mro__:
-            if base.__module__.startswith("torch."):
-                continue
-            for method in vars(base).values():
-                function = getattr(method, "__func__", method)
-                if not isinstance(function, types.FunctionType):
-                    continue
-                for found in _called(function):
-                    if id(found) not in seen:
-                        seen.add(id(found))
-                        yield found
+    classes = dict.fromkeys(base for each in model.modules() for base in type(each).__mro__)
+    methods = (
+        getattr(method, "__func__", method)
+        for base in classes
+        if not base.__module__.startswith("torch.")
+        for method in vars(base).values()
+    )
+    found = (each for method in methods if isinstance(method, types.FunctionType) for each in _called(method))
+    return {id(each): each for each in found}.values()
 
 
 def _called(method: types.FunctionType) -> Iterator[Callable[..., Any]]:
@@ -127,29 +122,24 @@ def _rotary_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _together(subject: str, functions: list[Identity], modules: list[Identity]) -> Identity:
     notes = []
+    made = {module.tables for module in modules if module.verdict == "tables"}
     for function in functions:
         wanted = _WANTS.get(function.tables)
-        made = {module.tables for module in modules if module.verdict == "tables"}
         if wanted and made and wanted not in made:
             notes.append(
                 f"{function.subject} takes tables that are {wanted}; the rotary modules make tables that are "
                 f"{' and '.join(sorted(made))}: unless code between them converts, pairs turn by wrong angles"
             )
-    parts = (*functions, *modules)
-    wrong = [each for each in functions if each.verdict == "not a rotation"]
-    pairings = {each.pairing for each in functions}
-    first = functions[0] if functions else modules[0]
-    if wrong:
-        reason = f"{wrong[0].subject}: {wrong[0].reason}"
-        return Identity(subject, "not a rotation", reason, wrong[0].mistake, parts=parts, notes=tuple(notes))
-    if len(pairings) > 1:
+    found = partial(Identity, subject, parts=(*functions, *modules), notes=tuple(notes))
+    wrong = next((each for each in functions if each.verdict == "not a rotation"), None)
+    if wrong is not None:
+        return found("not a rotation", f"{wrong.subject}: {wrong.reason}", wrong.mistake)
+    if len({each.pairing for each in functions}) > 1:
         reason = "its code has rotary functions of different pairings; its config decides which one is called"
-        return Identity(
-            subject, "ambiguous", reason, candidates=tuple(functions), parts=parts, notes=tuple(notes)
-        )
+        return found("ambiguous", reason, candidates=tuple(functions))
+    first = functions[0] if functions else modules[0]
     frequencies = next((module.frequencies for module in modules if module.frequencies), first.frequencies)
-    return Identity(
-        subject,
+    return found(
         "rotation" if functions else "tables",
         arguments=first.arguments,
         layout=first.layout,
@@ -160,12 +150,9 @@ def _together(subject: str, functions: list[Identity], modules: list[Identity]) 
         tables=first.tables,
         frequencies=frequencies,
         factor=next((module.factor for module in modules), 1.0),
-        parts=parts,
-        notes=tuple(notes),
     )
 
 
 def _title(function: Any) -> str:
-    return (
-        f"{function.__module__.rpartition('.')[2]}:{getattr(function, '__name__', type(function).__name__)}"
-    )
+    name = getattr(function, "__name__", type(function).__name__)
+    return f"{function.__module__.rpartition('.')[2]}:{name}"

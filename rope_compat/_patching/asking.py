@@ -99,7 +99,11 @@ class RuleSet:
             self._proposals.clear()
         found = []
         for _, module, snapshot, rules in asked:
-            known = self._proposals.setdefault(snapshot, {})
+            known = self._proposals.get(snapshot)
+            if known is None:
+                known = {}
+                if any(map(_says_something_lasting, rules)):
+                    self._proposals[snapshot] = known
             edits: list[Edit] = []
             for rule in rules:
                 kept = known.get(id(rule))
@@ -113,6 +117,11 @@ class RuleSet:
                     edits += rule.propose(module, resolve)
             found.append((module, edits))
         return found
+
+
+def _says_something_lasting(rule: Rule) -> bool:
+    """Whether lasting answers may depend on a module because of `rule`: not if it asks each module anew."""
+    return bool(getattr(rule, "lasting", False) or getattr(rule, "modules", None))
 
 
 def _lasting(edit: Edit, renew: Callable[[object], None]) -> Edit:

@@ -90,9 +90,7 @@ class Bindings:
 
         `from_snapshots`: where these were taken a moment ago, they tell which modules hold some.
         """
-        moved: list[Moved] = []
-        if not moves:
-            return moved
+        moved = []
         for step in self._steps(moves, modules, from_snapshots):
             self._touch(step.owner)
             moved.append(step)

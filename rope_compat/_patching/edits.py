@@ -116,8 +116,8 @@ class Rule(Protocol):
     ``modules``: the names of the only modules that it matches, where these are known beforehand.
 
     ``lasting``: True where all that it proposes for a module follows from the attributes of the modules that
-    the rules have to do with, and of the classes that these define; and where what `make` made can be put in
-    place again after it was undone. It is not asked again then while these hold what they held.
+    lasting rules or ``modules`` name, and of the classes that these define; and where what `make` made can be
+    put in place again after it was undone. It is not asked again then while these hold what they held.
     """
 
     @property

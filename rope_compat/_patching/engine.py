@@ -11,7 +11,7 @@ from .bindings import Bindings, NewMoves
 from .collecting import paused_collector
 from .edits import AbsenceRule, Edit, Entry, Replace, Rule, Skip
 from .fingerprint import fingerprint
-from .hooks import ImportHook
+from .hooks import Fresh, ImportHook
 from .layer import Layer
 from .locking import ForkSafeLock
 from .progress import is_initializing, names_in_progress, wait_for
@@ -99,6 +99,8 @@ class Engine:
         """What `apply` would do with the modules that are loaded; changes nothing."""
         with self._lock:
             asked, resolve = _as_set(rules), self._bindings.original_of
+            if not self._layers:
+                return [edit for _, edits in self._ask_again(asked, loaded_modules()) for edit in edits]
             return [edit for module in loaded_modules() for edit in asked.propose(module, resolve)]
 
     def replacements(self) -> list[object]:
@@ -137,7 +139,7 @@ class Engine:
                 return True
         return False
 
-    def _on_import(self, module: ModuleType, fresh: list[str]) -> None:
+    def _on_import(self, module: ModuleType, fresh: Fresh) -> None:
         name = name_of(module)
         # A module may put another object in its own place while its code runs.
         successor = sys.modules.get(name, module)
@@ -192,7 +194,7 @@ class Engine:
         self,
         layer: Layer,
         modules: Sequence[ModuleType],
-        reachable: Iterable[str] | None = None,
+        reachable: Fresh | None = None,
         proposals: Iterable[tuple[ModuleType, list[Edit]]] | None = None,
     ) -> list[Edit]:
         """Apply the layer's rules to `modules`; move references held in these and in `reachable` ones.
@@ -210,8 +212,10 @@ class Engine:
             for edit in proposed:
                 self._perform(layer, edit, moves)
             edits += proposed
-        # A snapshot from before the edits would miss modules that another thread has imported meanwhile.
-        holders = loaded_modules() if reachable is None else [*modules, *loaded_modules(reachable)]
+        if not moves:
+            return edits
+        # A list from before the edits would miss modules that another thread has imported meanwhile.
+        holders = loaded_modules() if reachable is None else [*modules, *loaded_modules(reachable())]
         for moved in self._bindings.move(moves, holders, from_snapshots=is_first):
             layer.journal.append(Entry("reference", moved.place, moved.before, moved.after))
         return edits

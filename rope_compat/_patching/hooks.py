@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.machinery import ModuleSpec
-from itertools import filterfalse
 from types import ModuleType
 from typing import Any
 
 __all__ = ["ImportHook"]
 
-Ready = Callable[[ModuleType, list[str]], None]
+Fresh = Callable[[], list[str]]
+Ready = Callable[[ModuleType, Fresh], None]
 Absent = Callable[[str], None]
 
 
@@ -19,7 +20,7 @@ class ImportHook:
     """A finder that finds nothing itself: it asks the others and watches the execution.
 
     `wants(name)` is asked for every import and must be cheap. `ready(module, fresh)` is
-    called after the module's code has run, under the module's import lock; `fresh` names
+    called after the module's code has run, under the module's import lock; ``fresh()`` names
     the modules that were imported meanwhile. The module keeps its own loader: nothing of
     the hook can be seen on it. ``absent(name)`` is told of a module that no finder finds, and may raise what
     the import is to fail with.
@@ -84,7 +85,17 @@ class _WatchingLoader:
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
-        known = set(sys.modules)
+        # Not a set of all names: there are thousands, and hundreds of imports that are watched.
+        count, last = len(sys.modules), next(reversed(sys.modules), "")
         self._loader.exec_module(module)
-        # In C: there are thousands of names, and hundreds of imports that are watched.
-        self._ready(module, list(filterfalse(known.__contains__, list(sys.modules))))
+        self._ready(module, partial(_names_after, last, count))
+
+
+def _names_after(last: str, count: int) -> list[str]:
+    """The names of modules that came after `last`, which was the last of `count`.
+
+    All names where it has gone from its place meanwhile.
+    """
+    names = list(sys.modules)
+    place = names.index(last) + 1 if last in names else count + 1
+    return names[place:] if place <= count else names

@@ -1,3 +1,4 @@
-"""What is printed: pages made of findings, and one module per output. With `rope_compat._cli`, the only place
-that prints.
+"""How findings are shown: pages as text and on a terminal, the catalog's timelines as text, SVG and HTML.
+
+It knows pages and the catalog, and no record that prints itself: they import it, see `_report.page`.
 """

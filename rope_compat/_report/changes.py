@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rope_compat._report.page import Item, Page, Row, Section, Tone
-from rope_compat._report.words import counted
-from rope_compat.catalog.differences import BREAKING, Change
+from rope_compat._report.page import Item, Page, Row, Section, Tone, counted, some
+from rope_compat.catalog.compare import BREAKING, Change
 from rope_compat.catalog.signature import split_parameters
 
 __all__ = ["page", "to_dict"]
@@ -40,7 +39,7 @@ _SECTIONS: tuple[tuple[str, Tone, frozenset[str]], ...] = (
 
 @dataclass(frozen=True)
 class _Group:
-    """Targets that changed in the same way."""
+    """Targets that changed in the same way, `details`, from `before` to `after`."""
 
     name: str
     before: str | None
@@ -200,9 +199,7 @@ def _short(signature: str, concerned: set[str]) -> str:
 
 
 def _models(modules: Iterable[str]) -> str:
-    names = list(dict.fromkeys(_model(module) for module in modules))
-    more = len(names) - _SHOWN_MODULES
-    return ", ".join(names[:_SHOWN_MODULES]) + (f" and {more} more" if more > 0 else "")
+    return some(list(dict.fromkeys(map(_model, modules))), _SHOWN_MODULES)
 
 
 def _model(module: str) -> str:

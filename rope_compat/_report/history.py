@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from itertools import chain, groupby
 
 from rope_compat._report.page import WIDTH
-from rope_compat._report.terminal import encodable
+from rope_compat._report.terminal import console, styled, write
 from rope_compat._report.timeline import (
     Group,
     History,
@@ -65,200 +65,160 @@ def _span(stretch: Stretch, builds: Sequence[str]) -> dict[str, object]:
 
 def show(timeline: Timeline) -> None:
     """Print the page on standard output: in colours on a terminal if rich is installed, see `page_text`."""
-    stream = sys.stdout
     width = max(10, min(shutil.get_terminal_size((_UNKNOWN_WIDTH, 24)).columns, WIDTH))
-    if stream.isatty():
-        try:
-            from rich.console import Console
-            from rich.text import Text
-        except ImportError:
-            pass
-        else:
-            console = Console(file=stream, highlight=False, emoji=False)
-            for line in _page(timeline, width):
-                pieces = [(encodable(text, stream), style) for text, style in line]
-                console.print(Text.assemble(*pieces), soft_wrap=True)
-            return
-    stream.write(encodable(page_text(timeline, width), stream))
+    terminal = console()
+    if terminal is None:
+        write(page_text(timeline, width))
+        return
+    for line in _Lines(timeline, width).lines:
+        terminal.print(styled(*line), soft_wrap=True)
 
 
 def page_text(timeline: Timeline, width: int = _UNKNOWN_WIDTH) -> str:
     """The page without colours, in lines of at most `width` columns."""
-    return "".join(f"{''.join(text for text, _ in line).rstrip()}\n" for line in _page(timeline, width))
+    lines = _Lines(timeline, width).lines
+    return "".join(f"{''.join(text for text, _ in line).rstrip()}\n" for line in lines)
 
 
-def _page(timeline: Timeline, width: int) -> Iterator[Line]:
-    histories = timeline.histories()
-    if not histories:
-        yield from _wrapped(f"{timeline.title()}: not there in {_period(timeline)}.", width, style="bold")
-        yield from _ends(timeline, width)
-    elif len(timeline.found) == 1:
-        yield from _one(timeline, histories[0], width)
-    else:
-        yield from _many(timeline, histories, width)
+class _Lines:
+    """The lines of a page, each of at most `width` columns."""
 
+    def __init__(self, timeline: Timeline, width: int) -> None:
+        self.timeline, self.width, self.lines = timeline, width, list[Line]()
+        histories = timeline.histories()
+        if not histories:
+            self._say(f"{timeline.title()}: not there in {timeline.period()}.", "bold")
+            self._end()
+            return
+        self._say(timeline.title(), "bold")
+        self.bar = _Bar(timeline, width)
+        if len(timeline.found) == 1:
+            self._one(histories[0])
+        else:
+            self._many(histories)
 
-def _one(timeline: Timeline, history: History, width: int) -> Iterator[Line]:
-    yield from _wrapped(timeline.title(), width, style="bold")
-    group = Group((history,))
-    keys = _keys([group])
-    about = f"{history.kind} that can be imported" if timeline.are_names else history.kind
-    yield from _wrapped(f"{about}, {_period(timeline)}", width)
-    yield []
-    bar = _Bar(timeline, width)
-    yield bar.axis()
-    yield bar.of(group, keys)
-    before: Stretch | None = None
-    for each in history.stretches:
-        yield []
-        if before is not None and each.first > before.last + 1:
-            absent = f"not there: {timeline.range_text(before.last + 1, each.first - 1)}"
-            yield from _wrapped(absent, width, "-  ", style="dim")
-            yield []
-        yield from _block(timeline, each, keys, width, before)
-        yield from _marks(timeline, each, width)
-        before = each
-    if not (history.has_body or timeline.are_names):
-        yield []
-        yield from _wrapped("Of this target only signatures are recorded, not bodies.", width, style="dim")
-    yield from _note(timeline, width)
-    yield []
-    yield from _ends(timeline, width)
+    def _say(self, text: str, style: str = "", start: str = "") -> None:
+        self.lines += _wrapped(text, self.width, start, style)
 
+    def _gap(self) -> None:
+        self.lines.append([])
 
-def _many(timeline: Timeline, histories: list[History], width: int) -> Iterator[Line]:
-    yield from _wrapped(timeline.title(), width, style="bold")
-    groups = grouped(histories, by_start=False)
-    summary = subtitle(histories, are_names=timeline.are_names)
-    yield from _wrapped(f"{summary}, {_period(timeline)}", width)
-    hidden = len(timeline.found) - len(histories)
-    if hidden:
-        yield from _wrapped(f"{hidden} more in none of these releases", width)
-    if len(groups) < len(histories):
-        hint = "Bars: a capital stands for all of the group, a small letter for some of it."
-        yield from _wrapped(hint, width, style="dim")
-    bar = _Bar(timeline, width)
-    # One letter for one signature on the whole page, where there are letters enough.
-    common = _keys(groups)
-    for group in groups[:_SHOWN_GROUPS]:
-        yield []
-        yield from _group(timeline, group, bar, common if len(common) <= len(_LETTERS) else None, width)
-    rest = groups[_SHOWN_GROUPS:]
-    if rest:
-        number = many(sum(len(group.members) for group in rest), noun(timeline.found))
-        text = f"and {number} more with {many(len(rest), 'other history')}"
-        yield []
-        yield from _wrapped(f"{text}; narrow TARGET, or --json lists all", width)
-    yield from _note(timeline, width)
+    def _one(self, history: History) -> None:
+        timeline = self.timeline
+        about = f"{history.kind} that can be imported" if timeline.are_names else history.kind
+        self._say(f"{about}, {timeline.period()}")
+        self._gap()
+        group = Group((history,))
+        keys = _keys([group])
+        self.lines += self.bar.axis(), self.bar.of(group, keys)
+        before: Stretch | None = None
+        for each in history.stretches:
+            self._gap()
+            if before is not None and each.first > before.last + 1:
+                absent = timeline.range_text(before.last + 1, each.first - 1)
+                self._say(f"not there: {absent}", "dim", "-  ")
+                self._gap()
+            self._stretch(each, keys, timeline.range_text(each.first, each.last))
+            if before is not None:
+                self._say(differences(before, each), "green", _INDENT)
+            self._marks(each)
+            before = each
+        if not (history.has_body or timeline.are_names):
+            self._gap()
+            self._say("Of this target only signatures are recorded, not bodies.", "dim")
+        self._note()
+        self._gap()
+        self._end()
 
+    def _many(self, histories: list[History]) -> None:
+        timeline = self.timeline
+        groups = grouped(histories, by_start=False)
+        self._say(f"{subtitle(histories, are_names=timeline.are_names)}, {timeline.period()}")
+        hidden = len(timeline.found) - len(histories)
+        if hidden:
+            self._say(f"{hidden} more in none of these releases")
+        if len(groups) < len(histories):
+            self._say("Bars: a capital stands for all of the group, a small letter for some of it.", "dim")
+        # One letter for one signature on the whole page, where there are letters enough.
+        common = _keys(groups)
+        for group in groups[:_SHOWN_GROUPS]:
+            self._gap()
+            self._group(group, common if len(common) <= len(_LETTERS) else _keys([group]))
+        rest = groups[_SHOWN_GROUPS:]
+        if rest:
+            number = many(sum(len(group.members) for group in rest), noun(timeline.found))
+            text = f"and {number} more with {many(len(rest), 'other history')}"
+            self._gap()
+            self._say(f"{text}; narrow TARGET, or --json lists all")
+        self._note()
 
-def _group(
-    timeline: Timeline, group: Group, bar: _Bar, keys: dict[str, str] | None, width: int
-) -> Iterator[Line]:
-    keys = keys or _keys([group])
-    yield from _wrapped(_heading(timeline, group), width, style="bold")
-    yield bar.axis()
-    yield bar.of(group, keys)
-    for each in group.stretches:
-        from_start = each is not group.stretches[0] or len(set(group.starts())) == 1
-        yield from _block(timeline, each, keys, width, from_start=from_start)
-    yield from _bodies(timeline, group, width)
-    label = labeller(timeline.found)
-    yield from _names(sorted(label(member.target) for member in group.members), width)
+    def _group(self, group: Group, keys: dict[str, str]) -> None:
+        builds, total = self.timeline.builds, len(group.members)
+        first, last = group.starts()
+        end = max(member.stretches[-1].last for member in group.members)
+        heading = f"{many(total, noun(self.timeline.found))}, since {builds[first]}"
+        if first != last:
+            heading += f" at the earliest, {builds[last]} at the latest"
+        if end < self.timeline.last:
+            heading += f", gone from {builds[end + 1]} on"
+        self._say(heading, "bold")
+        self.lines += self.bar.axis(), self.bar.of(group, keys)
+        for at, each in enumerate(group.stretches):
+            released = self.timeline.range_text(each.first, each.last)
+            self._stretch(each, keys, f"up to {builds[each.last]}" if at == 0 and first != last else released)
+        changes = [
+            f"{builds[column]} (in {number})" if number < total else builds[column]
+            for column, number in group.body_changes().items()
+        ]
+        if changes:
+            self._say(f"body changed: {', '.join(changes)}", "cyan", _INDENT)
+        label = labeller(self.timeline.found)
+        self._names(sorted(label(member.target) for member in group.members))
 
+    def _stretch(self, stretch: Stretch, keys: dict[str, str], released: str) -> None:
+        """One generation: its letter, its releases and its signature."""
+        key = keys[stretch.shown]
+        self.lines.append([(key, _style(key)), (f"  {released}"[: self.width - 1], "bold")])
+        self._say(stretch.shown, start=_INDENT)
 
-def _note(timeline: Timeline, width: int) -> Iterator[Line]:
-    if timeline.note:
-        yield []
-        yield from _wrapped(timeline.note, width)
+    def _marks(self, stretch: Stretch) -> None:
+        """What is not in a signature: condition, decorators, and what changed inside a stretch."""
+        if stretch.condition and stretch.signature is not None:
+            self._say(f"only if {stretch.condition}", "yellow", _INDENT)
+        if stretch.decorators:
+            self._say(f"decorated with {', '.join(stretch.decorators)}", "cyan", _INDENT)
+        for column, events in groupby(stretch.events, lambda event: event.column):
+            what = "; ".join(event.what for event in events)
+            self._say(f"{self.timeline.builds[column]}: {what}", "cyan", _INDENT)
 
+    def _names(self, names: list[str]) -> None:
+        lines = _wrapped(", ".join(names), self.width, f"{_INDENT}in ")
+        if len(lines) <= _SHOWN_LINES + 1:
+            self.lines += lines
+            return
+        kept = lines[:_SHOWN_LINES]
+        start, (text, style) = kept[-1]
+        kept[-1] = [start, (f"{text.rpartition(',')[0]},", style)]
+        self.lines += kept
+        shown = sum(text.count(",") for line in kept for text, _ in line)
+        self._say(f"and {len(names) - shown} more; --json lists all", start="      ")
 
-def _heading(timeline: Timeline, group: Group) -> str:
-    builds = timeline.builds
-    number = many(len(group.members), noun(timeline.found))
-    first, last = group.starts()
-    end = max(member.stretches[-1].last for member in group.members)
-    text = f"{number}, since {builds[first]}"
-    if first != last:
-        text += f" at the earliest, {builds[last]} at the latest"
-    if end < timeline.last:
-        text += f", gone from {builds[end + 1]} on"
-    return text
+    def _note(self) -> None:
+        if self.timeline.note:
+            self._gap()
+            self._say(self.timeline.note)
 
-
-def _block(
-    timeline: Timeline,
-    stretch: Stretch,
-    keys: dict[str, str],
-    width: int,
-    before: Stretch | None = None,
-    *,
-    from_start: bool = True,
-) -> Iterator[Line]:
-    """One generation: its letter and releases, its signature, and what is new in that."""
-    key = keys[stretch.shown]
-    released = timeline.range_text(stretch.first, stretch.last)
-    if not from_start:
-        released = f"up to {timeline.builds[stretch.last]}"
-    yield [(key, _style(key)), (f"  {released}"[: width - 1], "bold")]
-    yield from _wrapped(stretch.shown, width, _INDENT)
-    if before is not None:
-        yield from _wrapped(differences(before, stretch), width, _INDENT, style="green")
-
-
-def _marks(timeline: Timeline, stretch: Stretch, width: int) -> Iterator[Line]:
-    """What is not in a signature: condition, decorators, and what changed inside a stretch."""
-    if stretch.condition and stretch.signature is not None:
-        yield from _wrapped(f"only if {stretch.condition}", width, _INDENT, style="yellow")
-    if stretch.decorators:
-        yield from _wrapped(f"decorated with {', '.join(stretch.decorators)}", width, _INDENT, style="cyan")
-    for column, events in groupby(stretch.events, lambda event: event.column):
-        what = "; ".join(event.what for event in events)
-        yield from _wrapped(f"{timeline.builds[column]}: {what}", width, _INDENT, style="cyan")
-
-
-def _bodies(timeline: Timeline, group: Group, width: int) -> Iterator[Line]:
-    changes = group.body_changes()
-    if changes:
-        total = len(group.members)
-        text = ", ".join(
-            f"{timeline.builds[column]} (in {number})" if number < total else timeline.builds[column]
-            for column, number in changes.items()
-        )
-        yield from _wrapped(f"body changed: {text}", width, "   ", style="cyan")
-
-
-def _names(names: list[str], width: int) -> Iterator[Line]:
-    lines = list(_wrapped(", ".join(names), width, f"{_INDENT}in "))
-    if len(lines) <= _SHOWN_LINES + 1:
-        yield from lines
-        return
-    kept = lines[:_SHOWN_LINES]
-    start, text = kept[-1][-2:]
-    kept[-1] = [start, (f"{text[0].rpartition(',')[0]},", text[1])]
-    yield from kept
-    shown = sum(text.count(",") for line in kept for text, _ in line)
-    yield from _wrapped(f"and {len(names) - shown} more; --json lists all", width, "      ")
-
-
-def _ends(timeline: Timeline, width: int) -> Iterator[Line]:
-    """Whether it is there in the newest release; of many, nothing."""
-    if len(timeline.found) > 1:
-        return
-    newest = len(timeline.builds) - 1
-    last = timeline.found[0].stretches[-1]
-    if last.last == newest:
-        how = f" ({last.shown})" if last.condition or last.kind == "reexport" else ""
-        yield from _wrapped(
-            f"There in {timeline.builds[newest]}, the newest release{how}.", width, style="green"
-        )
-    else:
-        gone = f"Gone from {timeline.builds[last.last + 1]} on"
-        yield from _wrapped(f"{gone} (last in {timeline.builds[last.last]}).", width, style="bold red")
-
-
-def _period(timeline: Timeline) -> str:
-    return f"transformers {timeline.range_text(timeline.first, timeline.last)}"
+    def _end(self) -> None:
+        """Whether it is there in the newest release; of many, nothing."""
+        if len(self.timeline.found) > 1:
+            return
+        builds, last = self.timeline.builds, self.timeline.found[0].stretches[-1]
+        if last.last == len(builds) - 1:
+            how = f" ({last.shown})" if last.condition or last.kind == "reexport" else ""
+            self._say(f"There in {builds[-1]}, the newest release{how}.", "green")
+        else:
+            gone = f"Gone from {builds[last.last + 1]} on (last in {builds[last.last]})."
+            self._say(gone, "bold red")
 
 
 class _Bar:
@@ -268,11 +228,9 @@ class _Bar:
         columns = range(timeline.first, timeline.last + 1)
         room = max(1, width - 3)
         minors = [list(each) for _, each in groupby(columns, lambda column: minor(timeline.builds[column]))]
-        self.cells = [[column] for column in columns] if len(columns) <= room // 2 else minors
-        at_once = -(-len(self.cells) // room)
-        self.cells = [
-            [*chain.from_iterable(self.cells[at : at + at_once])] for at in range(0, len(self.cells), at_once)
-        ]
+        cells = [[column] for column in columns] if len(columns) <= room // 2 else minors
+        at_once = -(-len(cells) // room)
+        self.cells = [[*chain(*cells[at : at + at_once])] for at in range(0, len(cells), at_once)]
         self.wide = max(1, min(_WIDEST_CELL, room // len(self.cells)))
         names = [timeline.builds[cell[0]] for cell in self.cells]
         self.labels = (
@@ -304,18 +262,10 @@ class _Bar:
 
     @staticmethod
     def _letter(group: Group, cell: list[int], keys: dict[str, str]) -> str:
-        here: dict[str, int] = {}
+        here: Counter[str] = Counter()
         for member in group.members:
-            stretch = next(
-                (
-                    each
-                    for each in reversed(member.stretches)
-                    if each.first <= cell[-1] and each.last >= cell[0]
-                ),
-                None,
-            )
-            if stretch is not None:
-                here[stretch.shown] = here.get(stretch.shown, 0) + 1
+            inside = [each for each in member.stretches if each.first <= cell[-1] and each.last >= cell[0]]
+            here.update(each.shown for each in inside[-1:])
         if not here:
             return "."
         shown, number = max(here.items(), key=lambda item: item[1])
@@ -338,8 +288,7 @@ def _style(letter: str) -> str:
     return f"black on {_COLOURS[at % len(_COLOURS)]}" if at >= 0 else ""
 
 
-def _wrapped(text: str, width: int, start: str = "", *, style: str = "") -> Iterator[Line]:
+def _wrapped(text: str, width: int, start: str = "", style: str = "") -> list[Line]:
     """Lines of at most `width` columns, the first after `start`; none of an empty text."""
     lines = textwrap.wrap(text, max(1, width - len(start)), break_on_hyphens=False)
-    for at, line in enumerate(lines):
-        yield [(start if at == 0 else " " * len(start), ""), (line, style)]
+    return [[(start if at == 0 else " " * len(start), ""), (line, style)] for at, line in enumerate(lines)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from html import escape
+from itertools import chain
 
 from rope_compat._report.svg import picture
 from rope_compat._report.timeline import Group, Stretch, Timeline, families, labeller, many, noun
@@ -63,25 +64,18 @@ def _lines(timeline: Timeline) -> Iterator[str]:
     for heading in ("Target", "Releases", "Signature", "Changed inside"):
         yield f'<th scope="col">{heading}</th>'
     yield "</tr></thead>\n"
-    label = labeller(timeline.found)
-    one = noun(timeline.found)
-    for family in families(timeline.histories()):
-        for group in family:
-            yield from _body(timeline, group, _members(group, label, one))
+    label, one = labeller(timeline.found), noun(timeline.found)
+    for group in chain(*families(timeline.histories())):
+        members = _members(group, label, one)
+        # One history: who has had it, and a line for each span.
+        yield "<tbody>\n"
+        for at, each in enumerate(group.stretches):
+            head = f'<th scope="rowgroup" rowspan="{len(group.stretches)}">{members}</th>' if at == 0 else ""
+            inside = "<br>".join(map(escape, _inside(timeline, group, each)))
+            yield f'<tr>{head}<td class="r">{escape(timeline.range_text(each.first, each.last))}</td>'
+            yield f"<td><code>{escape(each.shown)}</code></td><td>{inside}</td></tr>\n"
+        yield "</tbody>\n"
     yield f"</table>\n</div>\n<script>{_SCRIPT}</script>\n</body>\n</html>\n"
-
-
-def _body(timeline: Timeline, group: Group, members: str) -> Iterator[str]:
-    """One history: who has had it, and a line for each span."""
-    yield "<tbody>\n"
-    for at, each in enumerate(group.stretches):
-        yield "<tr>"
-        if at == 0:
-            yield f'<th scope="rowgroup" rowspan="{len(group.stretches)}">{members}</th>'
-        inside = "<br>".join(map(escape, _inside(timeline, group, each)))
-        yield f'<td class="r">{escape(timeline.range_text(each.first, each.last))}</td>'
-        yield f"<td><code>{escape(each.shown)}</code></td><td>{inside}</td></tr>\n"
-    yield "</tbody>\n"
 
 
 def _members(group: Group, label: Callable[[Target], str], one: str) -> str:

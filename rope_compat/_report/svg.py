@@ -5,9 +5,10 @@ It needs nothing besides itself, fits light and dark surroundings, and is the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
-from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from rope_compat._report.timeline import (
@@ -57,6 +58,7 @@ _PATTERNS = (
     '<circle cx="3" cy="3" r="1.3" stroke="none"/>',
     '<path d="M0 0L6 6M0 6L6 0" stroke-width="1.1"/>',
 )
+_DISTINCT = len(_COLOURS) * len(_PATTERNS)  # the others are grey
 _STYLE = """
 .rc{font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif;font-size:12px}
 .rc .m{font-family:ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;font-size:11px}
@@ -93,8 +95,8 @@ class _Axis:
         room = _WIDTH - 2 * _MARGIN - _LABELS
         small: set[int] = set()
         while True:
-            rest = [each for at, each in enumerate(self.minors) if at not in small]
-            width = (room - _LEAST * len(small)) / max(1, sum(map(len, rest)))
+            wide = sum(len(each) for at, each in enumerate(self.minors) if at not in small)
+            width = (room - _LEAST * len(small)) / max(1, wide)
             more = {at for at, each in enumerate(self.minors) if len(each) * width < _LEAST} - small
             if not more:
                 break
@@ -116,28 +118,9 @@ class _Axis:
 
     def majors(self) -> Iterator[tuple[float, str]]:
         """Where each major version begins."""
-        for major, columns in groupby(self.edges.keys() - {max(self.edges)}, self._major):
-            yield self.edges[min(columns)], f"transformers {major}"
-
-    def _major(self, column: int) -> str:
-        return self.builds[column].partition(".")[0]
-
-
-class _Key(NamedTuple):
-    """How a signature is drawn, and what the legend says of it."""
-
-    shown: str
-    place: int
-    note: str
-
-    @property
-    def colour(self) -> str:
-        return f"c{self.place % len(_COLOURS)}" if self.pattern is not None else "cx"
-
-    @property
-    def pattern(self) -> int | None:
-        found = self.place // len(_COLOURS)
-        return found if found < len(_PATTERNS) else None
+        firsts = [columns[0] for columns in self.minors]
+        for major, columns in groupby(firsts, lambda column: self.builds[column].partition(".")[0]):
+            yield self.edges[next(columns)], f"transformers {major}"
 
 
 class _Picture:
@@ -147,24 +130,26 @@ class _Picture:
         self.axis = _Axis(timeline.builds, timeline.first, timeline.last)
         self.label = labeller(timeline.found)
         self.noun = noun(timeline.found)
-        self.keys = self._rank()
+        self.spans = self._ranked()
+        self.places = {shown: place for place, shown in enumerate(self.spans)}
         self.parts: list[str] = []
-        self.below = 0.0
+        self.below = 70.0
 
     def document(self) -> str:
         """Everything, from the top."""
-        self._head()
+        about = self._about()
+        self._text(_MARGIN, 38, _cut(self.timeline.title(), 110), "h")
+        self._text(_MARGIN, 58, about, "q")
         self._legend()
         self._rows()
         height = round(self.below + _MARGIN)
-        title = escape(f"{self.timeline.title()}: history")
-        about = escape(f"{self._about()}. One row for each history, one colour for each signature.")
         return "\n".join(
             (
                 f'<svg xmlns="http://www.w3.org/2000/svg" class="rc" width="{_WIDTH}" height="{height}" '
                 f'viewBox="0 0 {_WIDTH} {height}" role="img" aria-labelledby="rc-title rc-about">',
-                f'<title id="rc-title">{title}</title>',
-                f'<desc id="rc-about">{about}</desc>',
+                f'<title id="rc-title">{escape(self.timeline.title())}: history</title>',
+                f'<desc id="rc-about">{escape(about)}. One row for each history, one colour for each '
+                "signature.</desc>",
                 f"<style>{_style()}</style>",
                 f"<defs>{_patterns()}</defs>",
                 f'<rect class="bg" width="{_WIDTH}" height="{height}"/>',
@@ -173,64 +158,55 @@ class _Picture:
             )
         )
 
-    def _rank(self) -> dict[str, _Key]:
-        """The signatures by how much of the picture they fill, the first have the plainest colours."""
+    def _ranked(self) -> dict[str, list[tuple[History, Stretch]]]:
+        """The signatures by how much of the picture they fill: the first have the plainest colours."""
         spans: dict[str, list[tuple[History, Stretch]]] = {}
         for each in self.histories:
             for stretch in each.stretches:
                 spans.setdefault(stretch.shown, []).append((each, stretch))
 
         def rank(shown: str) -> tuple[int, int, str]:
-            first = min(stretch.first for _, stretch in spans[shown])
-            if len(self.histories) == 1:
-                return 0, first, shown
-            return -sum(stretch.last - stretch.first + 1 for _, stretch in spans[shown]), first, shown
+            found = [stretch for _, stretch in spans[shown]]
+            filled = sum(each.last - each.first + 1 for each in found) if len(self.histories) > 1 else 0
+            return -filled, min(each.first for each in found), shown
 
-        found: dict[str, _Key] = {}
-        for place, shown in enumerate(sorted(spans, key=rank)):
-            if len(self.histories) == 1:
-                note = ", ".join(self.timeline.range_text(one.first, one.last) for _, one in spans[shown])
-            else:
-                note = many(len({history.target for history, _ in spans[shown]}), self.noun)
-            found[shown] = _Key(shown, place, note)
-        return found
+        return {shown: spans[shown] for shown in sorted(spans, key=rank)}
 
     def _about(self) -> str:
-        period = f"transformers {self.timeline.range_text(self.timeline.first, self.timeline.last)}"
         if not self.histories:
-            return f"not there in {period}"
+            return f"not there in {self.timeline.period()}"
         if len(self.timeline.found) == 1:
-            return f"{self.histories[0].kind}, {period}"
-        return f"{subtitle(self.histories, are_names=self.timeline.are_names)}, {period}"
+            return f"{self.histories[0].kind}, {self.timeline.period()}"
+        return f"{subtitle(self.histories, are_names=self.timeline.are_names)}, {self.timeline.period()}"
 
-    def _head(self) -> None:
-        self._text(_MARGIN, 38, _cut(self.timeline.title(), 110), "h")
-        self._text(_MARGIN, 58, self._about(), "q")
-        self.below = 70.0
+    def _note(self, shown: str) -> str:
+        """What the legend says of a signature besides."""
+        if len(self.histories) == 1:
+            return ", ".join(self.timeline.range_text(each.first, each.last) for _, each in self.spans[shown])
+        return many(len({history.target for history, _ in self.spans[shown]}), self.noun)
 
     def _legend(self) -> None:
-        drawn = [key for key in self.keys.values() if key.pattern is not None]
+        drawn = {shown: self._note(shown) for shown in list(self.spans)[:_DISTINCT]}
         note_at = _MARGIN + 24
-        text_at = note_at + (max((len(key.note) for key in drawn), default=0) + 2) * _CHARACTER
+        text_at = note_at + (max(map(len, drawn.values()), default=0) + 2) * _CHARACTER
         room = int((_WIDTH - _MARGIN - text_at) / _CHARACTER)
-        for key in drawn:
+
+        def entry(mark: Callable[[float], str], note: str, style: str, lines: Sequence[str] = ()) -> None:
             self.below += 4
-            self.parts.append(_bar(key, _MARGIN, self.below, 16))
-            self._text(note_at, self.below + 11, key.note, "m q")
-            for line in _lines(key.shown, room):
+            self.parts.append(mark(self.below))
+            self._text(note_at, self.below + 11, note, style)
+            for line in lines:
                 self._text(text_at, self.below + 11, line, "m")
                 self.below += _LINE
-        hidden = len(self.keys) - len(drawn)
+            self.below += 0 if lines else _LINE
+
+        for place, (shown, note) in enumerate(drawn.items()):
+            entry(partial(_bar, place, _MARGIN, 16), note, "m q", _lines(shown, room))
+        hidden = len(self.spans) - len(drawn)
         if hidden:
-            self.below += 4
-            self.parts.append(_bar(_Key("", len(_COLOURS) * len(_PATTERNS), ""), _MARGIN, self.below, 16))
-            self._text(note_at, self.below + 11, f"{hidden} more signatures", "q")
-            self.below += _LINE
+            entry(partial(_bar, _DISTINCT, _MARGIN, 16), f"{hidden} more signatures", "q")
         if any(each.body_changes() for each in self.histories):
-            self.below += 4
-            self.parts.append(_dot(_MARGIN + 8, self.below + 6.5, ""))
-            self._text(note_at, self.below + 11, "only the body changed", "q")
-            self.below += _LINE
+            entry(lambda y: _dot(_MARGIN + 8, y + 6.5, ""), "only the body changed", "q")
 
     def _rows(self) -> None:
         shown = families(self.histories)
@@ -259,62 +235,55 @@ class _Picture:
             self._text(_MARGIN, self.below, f"{number - len(placed)} more histories are not drawn.", "q")
 
     def _grid(self, top: float, bottom: float) -> None:
-        for at, columns in enumerate(self.axis.minors):
-            if at % 2 == 0:
-                left, right = self.axis.edges[columns[0]], self.axis.edges[columns[-1] + 1]
-                self.parts.append(
-                    f'<rect class="z" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
-                    f'height="{bottom - top:.1f}"/>'
-                )
-        for x, _ in self.axis.majors():
-            self.parts.append(_line(x, top - _AXIS + 2, x, bottom, "u"))
-        for y in (top, bottom):
-            self.parts.append(_line(self.axis.left, y, self.axis.right, y, "t"))
+        for columns in self.axis.minors[::2]:
+            left, right = self.axis.edges[columns[0]], self.axis.edges[columns[-1] + 1]
+            box = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
+            self.parts.append(f'<rect class="z" {box}/>')
+        lines = [(x, top - _AXIS + 2, x, bottom, "u") for x, _ in self.axis.majors()]
+        lines += [(self.axis.left, y, self.axis.right, y, "t") for y in (top, bottom)]
+        for x1, y1, x2, y2, style in lines:
+            ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+            self.parts.append(f'<line class="{style}" {ends}/>')
 
     def _ticks(self, y: float, *, above: bool = True) -> None:
+        anchor, beside = ("start", y - 5) if above else ("end", y + 5)
         for x, text in self.axis.ticks():
-            place = f"{x + 3.5:.1f} {y - 5:.1f}" if above else f"{x + 3.5:.1f} {y + 5:.1f}"
-            anchor = "start" if above else "end"
+            turned = f"translate({x + 3.5:.1f} {beside:.1f}) rotate(-90)"
             self.parts.append(
-                f'<text class="a" transform="translate({place}) rotate(-90)" text-anchor="{anchor}">'
-                f"{escape(text)}</text>"
+                f'<text class="a" transform="{turned}" text-anchor="{anchor}">{escape(text)}</text>'
             )
         for x, text in self.axis.majors() if above else ():
             self._text(x + 4, y - _AXIS + 8, text, "a g")
 
     def _row(self, group: Group, y: float) -> None:
+        timeline, edges = self.timeline, self.axis.edges
         names = sorted(self.label(member.target) for member in group.members)
-        self.parts.append(
-            f'<text class="m" x="{_MARGIN}" y="{y + 14:.1f}"><title>{escape(_members(names))}</title>'
-            f"{escape(self._row_label(names))}</text>"
-        )
+        members = names[0] if len(names) == 1 else f"{len(names)}: {', '.join(names)}"
+        label = f"{_title(members)}{escape(self._row_label(names))}"
+        self.parts.append(f'<text class="m" x="{_MARGIN}" y="{y + 14:.1f}">{label}</text>')
         for each in group.stretches:
-            left, right = self.axis.edges[each.first], self.axis.edges[each.last + 1]
-            tip = self._tip(each, names)
-            self.parts.append(_bar(self.keys[each.shown], left, y + 4, right - left - 1, tip))
-        total = len(names)
+            tip = [timeline.range_text(each.first, each.last), each.shown]
+            if each.condition and each.signature is not None:
+                tip.append(f"only if {each.condition}")
+            if len(timeline.found) > 1:
+                tip.append(members)
+            left, right = edges[each.first], edges[each.last + 1]
+            place = self.places[each.shown]
+            self.parts.append(_bar(place, left, right - left - 1, y + 4, "\n".join(tip)))
         for column, number in group.body_changes().items():
-            where = f" in {number} of {total}" if total > 1 else ""
-            x = self.axis.edges[column] + 3.5
-            self.parts.append(_dot(x, y + 10.5, f"{self.timeline.builds[column]}: body changed{where}"))
+            where = f" in {number} of {len(names)}" if len(names) > 1 else ""
+            tip_text = f"{timeline.builds[column]}: body changed{where}"
+            self.parts.append(_dot(edges[column] + 3.5, y + 10.5, tip_text))
 
     def _row_label(self, names: list[str]) -> str:
         room = int(_LABELS / _CHARACTER) - 2
-        if len(names) == 1:
-            return _squeezed(names[0] if len(self.timeline.found) > 1 else self._own_name(), room)
-        return _cut(f"{many(len(names), self.noun)}: {', '.join(names)}", room)
-
-    def _own_name(self) -> str:
+        if len(names) > 1:
+            return _cut(f"{many(len(names), self.noun)}: {', '.join(names)}", room)
         target = self.timeline.found[0].target
-        return target.name or target.module
-
-    def _tip(self, stretch: Stretch, names: list[str]) -> str:
-        lines = [self.timeline.range_text(stretch.first, stretch.last), stretch.shown]
-        if stretch.condition and stretch.signature is not None:
-            lines.append(f"only if {stretch.condition}")
-        if len(self.timeline.found) > 1:
-            lines.append(_members(names))
-        return "\n".join(lines)
+        name = names[0] if len(self.timeline.found) > 1 else target.name or target.module
+        half = (room - 3) // 2
+        # Without the middle: names differ at their ends.
+        return name if len(name) <= room else f"{name[:half]}...{name[-half:]}"
 
     def _text(self, x: float, y: float, text: str, style: str) -> None:
         self.parts.append(f'<text class="{style}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>')
@@ -335,41 +304,28 @@ def _patterns() -> str:
     )
 
 
-def _bar(key: _Key, x: float, y: float, width: float, tip: str = "") -> str:
+def _bar(place: int, x: float, width: float, y: float, tip: str = "") -> str:
+    """A span of the signature of this rank: its colour, and a pattern over it after the last colour."""
+    pattern, colour = divmod(place, len(_COLOURS))
     box = f'x="{x:.1f}" y="{y:.1f}" width="{max(width, 1.5):.1f}" height="{_BAR}" rx="2"'
-    title = f"<title>{escape(tip)}</title>" if tip else ""
-    plain = f'<rect class="{key.colour}" {box}>{title}</rect>'
-    if not key.pattern:
-        return plain
-    return f'{plain}<rect fill="url(#rc-p{key.pattern})" {box}>{title}</rect>'
+    if place >= _DISTINCT:
+        return f'<rect class="cx" {box}>{_title(tip)}</rect>'
+    plain = f'<rect class="c{colour}" {box}>{_title(tip)}</rect>'
+    return plain + (f'<rect fill="url(#rc-p{pattern})" {box}>{_title(tip)}</rect>' if pattern else "")
 
 
 def _dot(x: float, y: float, tip: str) -> str:
-    title = f"<title>{escape(tip)}</title>" if tip else ""
-    return f'<circle class="b" cx="{x:.1f}" cy="{y:.1f}" r="2.6">{title}</circle>'
+    return f'<circle class="b" cx="{x:.1f}" cy="{y:.1f}" r="2.6">{_title(tip)}</circle>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
-    return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _members(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names)}: {', '.join(names)}"
+def _title(tip: str) -> str:
+    return f"<title>{escape(tip)}</title>" if tip else ""
 
 
 def _cut(text: str, room: int) -> str:
     return text if len(text) <= room else f"{text[: room - 3]}..."
 
 
-def _squeezed(text: str, room: int) -> str:
-    """Without the middle: names differ at their ends."""
-    half = (room - 3) // 2
-    return text if len(text) <= room else f"{text[:half]}...{text[-half:]}"
-
-
 def _lines(text: str, room: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, room, max_lines=_LEGEND_LINES, placeholder=" ...", break_on_hyphens=False) or [
-        ""
-    ]
+    short = textwrap.wrap(text, room, max_lines=_LEGEND_LINES, placeholder=" ...", break_on_hyphens=False)
+    return short or [""]

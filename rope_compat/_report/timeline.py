@@ -5,10 +5,11 @@ A column is a build's place in the catalog. The text page and the pictures are m
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from rope_compat._report.words import counted
+from rope_compat._report.page import counted, some
 from rope_compat.catalog.model import Generation, Target
 from rope_compat.catalog.query import generations
 from rope_compat.catalog.store import catalog
@@ -132,10 +133,7 @@ class Group(NamedTuple):
 
     def body_changes(self) -> dict[int, int]:
         """How many members had only their body changed, by column."""
-        counts: dict[int, int] = {}
-        for member in self.members:
-            for column in member.body_changes():
-                counts[column] = counts.get(column, 0) + 1
+        counts = Counter(column for member in self.members for column in member.body_changes())
         return dict(sorted(counts.items()))
 
 
@@ -167,6 +165,10 @@ class Timeline(NamedTuple):
     def title(self) -> str:
         """The one target in full, or the pattern."""
         return self.found[0].full_name if len(self.found) == 1 else self.asked
+
+    def period(self) -> str:
+        """The releases that are shown."""
+        return f"transformers {self.range_text(self.first, self.last)}"
 
     def range_text(self, first: int, last: int) -> str:
         """``4.28.0 - 4.34.1``, or one release."""
@@ -259,9 +261,7 @@ def labeller(histories: Sequence[History]) -> Callable[[Target], str]:
     def own(target: Target) -> str:
         return target.name.rpartition(".")[0] if what == "class" else target.name
 
-    seen: dict[str, int] = {}
-    for each in every:
-        seen[own(each)] = seen.get(own(each), 0) + 1
+    seen = Counter(map(own, every))
     return lambda each: own(each) if seen[own(each)] == 1 else f"{_short(each.module)}:{own(each)}"
 
 
@@ -271,16 +271,12 @@ def noun(histories: Sequence[History]) -> str:
     if len(names) == 1:
         return "module"
     in_classes = all("." in each for each in names)
-    return "class" if in_classes and len({_last(each) for each in names}) == 1 else "target"
+    return "class" if in_classes and len({each.rpartition(".")[2] for each in names}) == 1 else "target"
 
 
 def many(number: int, one: str) -> str:
     """``1 class``, ``2 classes``: as `counted`, of what needs more than an s as well."""
     return f"{number} {_PLURALS[one]}" if one in _PLURALS and number != 1 else counted(number, one)
-
-
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
 
 
 def subtitle(histories: Sequence[History], *, are_names: bool) -> str:
@@ -301,7 +297,7 @@ def differences(before: Stretch, after: Stretch) -> str:
     if not old or not new:
         return ""
     said = [
-        f"{word} {_some(names)}"
+        f"{word} {some(names, _SHOWN_PARTS)}"
         for word, names in (
             ("adds", [text for name, text in new.items() if name not in old]),
             ("drops", [name for name in old if name not in new]),
@@ -312,11 +308,6 @@ def differences(before: Stretch, after: Stretch) -> str:
     if [name for name in old if name in new] != [name for name in new if name in old]:
         said.append("in another order")
     return "; ".join(said)
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _SHOWN_PARTS
-    return ", ".join(names[:_SHOWN_PARTS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _parts(signature: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .._patching.edits import Assign, Edit, Skip
-from .._patching.references import namespace
+from .._patching.references import namespace, own_classes
 from .._utils.disguise import native_of
 from .dead_patches import in_vain, is_foreign, is_looked_up
 from .options import Options
@@ -71,7 +71,7 @@ def replacements(options: Options, module: ModuleType, replaced: list[Replaced])
         if not options.selection.selects(module.__name__, f"{each.name}.forward"):
             continue
         target = f"{module.__name__}:{each.name}.forward"
-        caller = read_caller(module, each.cls)
+        caller = read_caller(own_classes(module), each.cls)
         if caller is None:
             reason = "the layers that call it are not transformers' own, or differ"
             yield Skip(target, REPLACED.name, reason, surprising=False)
@@ -146,7 +146,7 @@ def adapt_by_hand(function: Callable[..., Any], target: str, options: Options) -
     cls = vars(module).get(name)
     if not isinstance(cls, type):
         raise ValueError(f"{module_name} has no class {name}")
-    caller = read_caller(module, cls)
+    caller = read_caller(own_classes(module), cls)
     if caller is None:
         raise ValueError("the layers that call it are not transformers' own, or differ")
     try:

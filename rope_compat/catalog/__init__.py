@@ -8,31 +8,31 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rope_compat.catalog.format import CatalogError
+from rope_compat.catalog.model import Caller, Generation, NameSpan, Span, Target
+from rope_compat.catalog.query import (
+    builds,
+    callers,
+    explain,
+    functions,
+    generations,
+    name_spans,
+    names_in,
+    nearest_releases,
+    newest_known,
+    newest_supported,
+    oldest_supported,
+    release_for,
+    releases,
+    removed_in,
+    signature_at,
+    spans,
+    targets,
+)
+
 if TYPE_CHECKING:
-    from rope_compat.catalog.compare import changes
-    from rope_compat.catalog.differences import Change
-    from rope_compat.catalog.explanation import explain
-    from rope_compat.catalog.model import Caller, Generation, NameSpan, Span, Target
-    from rope_compat.catalog.query import (
-        builds,
-        callers,
-        functions,
-        generations,
-        name_spans,
-        names_in,
-        nearest_releases,
-        newest_known,
-        newest_supported,
-        oldest_supported,
-        release_for,
-        releases,
-        removed_in,
-        signature_at,
-        spans,
-        targets,
-    )
+    from rope_compat.catalog.compare import Change, changes
     from rope_compat.catalog.signature import normalize
-    from rope_compat.catalog.storage.container import CatalogError
 
 __all__ = [
     "Caller",
@@ -63,24 +63,14 @@ __all__ = [
     "targets",
 ]
 
-_HOMES = {
-    "Caller": "model",
-    "CatalogError": "storage.container",
-    "Change": "differences",
-    "Generation": "model",
-    "NameSpan": "model",
-    "Span": "model",
-    "Target": "model",
-    "changes": "compare",
-    "explain": "explanation",
-    "normalize": "signature",
-}
+#: These need the syntax of Python, which takes long to import.
+_HOMES = {"Change": "compare", "changes": "compare", "normalize": "signature"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'query')}"), name)
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

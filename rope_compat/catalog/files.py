@@ -35,7 +35,17 @@ def locked(path: Path, *, remedy: str) -> Iterator[None]:
     lock = path.with_name(f"{path.name}.lock")
     try:
         if not _make(lock):
-            _take_over(lock, path)
+            holder = _holder(lock)
+            if lock in _held or _lives(holder):
+                raise UpdateError(
+                    f"{path} is being written by another process ({holder.strip()}); wait for it to end, or, "
+                    f"if there is no such process, delete {lock}"
+                )
+            lock.unlink(missing_ok=True)
+            if not _make(lock):
+                raise UpdateError(
+                    f"{path} is being written by another process; wait for it to end, and run this again"
+                )
     except OSError as error:
         raise UpdateError(f"{path} cannot be written ({error.strerror or error}); {remedy}") from error
     _held.add(lock)
@@ -43,64 +53,36 @@ def locked(path: Path, *, remedy: str) -> Iterator[None]:
         yield
     finally:
         _held.discard(lock)
-        with contextlib.suppress(OSError):
-            lock.unlink()
+        lock.unlink(missing_ok=True)
 
 
 def _make(lock: Path) -> bool:
     try:
-        descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        with open(lock, "x", encoding="utf-8") as stream:
+            stream.write(f"{os.getpid()} {socket.gethostname()}\n")
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(f"{os.getpid()} {socket.gethostname()}\n")
     return True
-
-
-def _take_over(lock: Path, path: Path) -> None:
-    holder = _holder(lock)
-    if lock in _held or _lives(holder):
-        raise UpdateError(
-            f"{path} is being written by another process ({holder.strip()}); wait for it to end, or, if "
-            f"there is no such process, delete {lock}"
-        )
-    # Of several processes that find the same old lock only one can move it away.
-    aside = lock.with_name(f"{lock.name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        os.replace(lock, aside)
-        taken = aside.read_text(encoding="utf-8", errors="replace")
-        if taken != holder:
-            os.replace(aside, lock)  # another process has taken it over in the meantime
-        else:
-            aside.unlink()
-    if not _make(lock):
-        raise UpdateError(
-            f"{path} is being written by another process; wait for it to end, and run this again"
-        )
 
 
 def _holder(lock: Path) -> str:
     """What the lock says: a line, or less if its process was ended while it wrote; nothing without a lock."""
     until = time.monotonic() + _SECONDS_FOR_ONE_LINE
-    while True:
-        try:
+    text = ""
+    while not text.endswith("\n") and time.monotonic() < until and lock.exists():
+        time.sleep(0.01)
+        with contextlib.suppress(FileNotFoundError):
             text = lock.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-        if text.endswith("\n") or time.monotonic() > until:
-            return text
-        time.sleep(0.02)
+    return text
 
 
 def _lives(holder: str) -> bool:
-    if not holder.endswith("\n"):
-        return False
     number, _, host = holder.strip().partition(" ")
+    if not holder.endswith("\n") or not number.isdecimal():
+        return False
     if host != socket.gethostname():
         return True  # on a shared disk: not to be known from here
-    if not number.isdigit() or int(number) == os.getpid():
-        return False
-    return _is_process(int(number))
+    return int(number) != os.getpid() and _is_process(int(number))
 
 
 def _is_process(number: int) -> bool:
@@ -110,8 +92,6 @@ def _is_process(number: int) -> bool:
 
         query_limited_information, still_active = 0x1000, 259
         handle = ctypes.windll.kernel32.OpenProcess(query_limited_information, 0, number)
-        if not handle:
-            return False
         status = ctypes.c_ulong()
         ctypes.windll.kernel32.GetExitCodeProcess(handle, ctypes.byref(status))
         ctypes.windll.kernel32.CloseHandle(handle)

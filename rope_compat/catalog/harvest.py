@@ -12,22 +12,18 @@ import os
 import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from rope_compat.catalog.model import ReleaseFacts
 from rope_compat.catalog.reading.facts import ModuleFacts
-from rope_compat.catalog.reading.module import read_module
-from rope_compat.catalog.reading.release import ReleaseFacts, assemble, module_name
-from rope_compat.catalog.sources import BadSourceError, Member, Source, open_source
+from rope_compat.catalog.reading.release import assemble, module_name, read_module
+from rope_compat.catalog.sources import BadSourceError, Member, ReleaseSource, open_source
 
-__all__ = ["Progress", "harvest", "read_sources"]
+__all__ = ["harvest", "read_sources"]
 
-#: Called with the number of bytes read so far, and of all that are to be read.
-Progress = Callable[[int, int], None]
-Key = tuple[str, int, int]
-Chunk = tuple[Source, tuple[Member, ...]]
+Chunk = tuple[ReleaseSource, tuple[Member, ...]]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -38,82 +34,61 @@ def harvest(path: Path) -> ReleaseFacts:
 
 
 def read_sources(
-    sources: Sequence[Source], *, workers: int | None = None, progress: Progress | None = None
+    sources: Sequence[ReleaseSource],
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[ReleaseFacts]:
     """The facts of several releases, in the order of their versions, each as soon as it is read.
 
-    ``workers``: number of processes, by default one for each core; 0 reads in this process. Raises
-    `BadSourceError` when a file cannot be read or parsed. What is kept in memory is what the releases to come
-    share with those already read.
+    ``workers``: number of processes, by default one for each core; 0 reads in this process. ``progress`` is
+    told how many bytes have been read, and of how many. Raises `BadSourceError` when a file cannot be read or
+    parsed. What is kept in memory is what the releases to come share with those already read.
     """
     ordered = sorted(sources, key=lambda source: source.version)
-    last_use = {member.key: index for index, source in enumerate(ordered) for member in source.members}
-    portions = _portions(ordered)
-    total = sum(member.key[2] for chunks in portions for _, members in chunks for member in members)
+    last_use = {member.key: place for place, source in enumerate(ordered) for member in source.members}
+    seen: set[tuple[str, int, int]] = set()
+    chunks = [list(_chunks(source, seen)) for source in ordered]
+    total = sum(size for _, _, size in seen)
+    if workers is None:
+        # A pool takes a tenth of a second to start, and as much to hand over what it has found.
+        workers = 0 if total < 4 * _CHUNK_BYTES else os.cpu_count() or 1
     done = 0
-    facts: dict[Key, ModuleFacts] = {}
-    reading = _read_chunks([chunk for chunks in portions for chunk in chunks], _workers(workers, total))
-    for index, source in enumerate(ordered):
-        for members, found in itertools.islice(reading, len(portions[index])):
+    facts: dict[tuple[str, int, int], ModuleFacts] = {}
+    reading = _read_all([chunk for each in chunks for chunk in each], workers)
+    for place, source in enumerate(ordered):
+        for (_, members), found in zip(
+            chunks[place], itertools.islice(reading, len(chunks[place])), strict=True
+        ):
             facts.update(zip((member.key for member in members), found, strict=True))
-            done += sum(member.key[2] for member in members)
+            done += sum(member.size for member in members)
             if progress is not None:
                 progress(done, total)
         yield assemble(str(source.version), {member.path: facts[member.key] for member in source.members})
         for member in source.members:
-            if last_use[member.key] == index:
+            if last_use[member.key] == place:
                 del facts[member.key]
 
 
-def _workers(wanted: int | None, total: int) -> int:
-    if wanted is not None:
-        return wanted
-    # A pool takes a tenth of a second to start, and as much to hand over what it has found.
-    return 0 if total < 4 * _CHUNK_BYTES else os.cpu_count() or 1
+def _chunks(source: ReleaseSource, seen: set[tuple[str, int, int]]) -> Iterator[Chunk]:
+    """What a source has that none before it has, in portions of about a megabyte."""
+    new = [member for member in source.members if member.key not in seen]
+    seen.update(member.key for member in new)
+    ends = itertools.accumulate(member.size for member in new)
+    portions = itertools.groupby(zip(ends, new, strict=True), key=lambda each: each[0] // _CHUNK_BYTES)
+    for _, portion in portions:
+        # A worker has to know where the members are, not what else there is.
+        yield ReleaseSource(source.path, source.version, ()), tuple(member for _, member in portion)
 
 
-def _portions(sources: Sequence[Source]) -> list[list[Chunk]]:
-    """For each source what it has that none before it has, in portions of about a megabyte."""
-    seen: set[Key] = set()
-    portions: list[list[Chunk]] = []
-    for source in sources:
-        bare = Source(source.path, source.version, ())  # what a worker needs to know of it
-        chunks: list[list[Member]] = [[]]
-        size = 0
-        for member in source.members:
-            if member.key in seen:
-                continue
-            seen.add(member.key)
-            if size >= _CHUNK_BYTES:
-                chunks.append([])
-                size = 0
-            chunks[-1].append(member)
-            size += member.key[2]
-        portions.append([(bare, tuple(chunk)) for chunk in chunks if chunk])
-    return portions
-
-
-def _read_chunks(
-    chunks: Sequence[Chunk], workers: int
-) -> Iterator[tuple[tuple[Member, ...], list[ModuleFacts]]]:
-    """What the chunks hold, in their order; some are always being read ahead."""
+def _read_all(chunks: Sequence[Chunk], workers: int) -> Iterator[list[ModuleFacts]]:
     if workers == 0 or not chunks:
-        for chunk in chunks:
-            yield chunk[1], _read_chunk(chunk)
+        yield from map(_read_chunk, chunks)
         return
     with ProcessPoolExecutor(
         min(workers, len(chunks)), initializer=_end_with, initargs=(os.getpid(),)
     ) as pool:
-        ahead = 4 * workers
-        futures = deque(pool.submit(_read_chunk, chunk) for chunk in chunks[:ahead])
-        try:
-            for index, chunk in enumerate(chunks):
-                result = futures.popleft().result()
-                if index + ahead < len(chunks):
-                    futures.append(pool.submit(_read_chunk, chunks[index + ahead]))
-                yield chunk[1], result
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        yield from pool.map(_read_chunk, chunks)
 
 
 def _end_with(parent: int) -> None:
@@ -132,16 +107,14 @@ def _read_chunk(chunk: Chunk) -> list[ModuleFacts]:
     enabled = gc.isenabled()
     gc.disable()  # syntax trees are many objects and no garbage: looking for it takes a tenth of the time
     try:
-        return [
-            _read(source, member, content)
-            for member, content in zip(members, source.read(members), strict=True)
-        ]
+        contents = source.read(members)
+        return [_read(source, *each) for each in zip(members, contents, strict=True)]
     finally:
         if enabled:
             gc.enable()
 
 
-def _read(source: Source, member: Member, content: bytes) -> ModuleFacts:
+def _read(source: ReleaseSource, member: Member, content: bytes) -> ModuleFacts:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escape sequences, of which old releases have many

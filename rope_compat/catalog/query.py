@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from rope_compat.catalog.model import DEFAULT_KINDS, Caller, Generation, NameSpan, Span, Target
+from rope_compat._facts.releases import NEWEST_SUPPORTED, OLDEST_SUPPORTED
+from rope_compat.catalog.model import (
+    DEFAULT_KINDS,
+    Caller,
+    Generation,
+    NameSpan,
+    Run,
+    Span,
+    Target,
+    extend,
+)
 from rope_compat.catalog.store import catalog
 
 if TYPE_CHECKING:
@@ -16,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "builds",
     "callers",
+    "explain",
+    "fits",
     "functions",
     "generations",
     "name_spans",
@@ -32,9 +44,8 @@ __all__ = [
     "targets",
 ]
 
-OLDEST_SUPPORTED = "4.36.0"
-#: The newest release that the tests have run with. `rope-compat catalog update` may know newer ones.
-NEWEST_SUPPORTED = "5.24.0"
+#: A name that has gone is looked for elsewhere; in more modules than these it may be anything.
+_FEW = 3
 
 
 def releases() -> tuple[str, ...]:
@@ -76,23 +87,18 @@ def targets(pattern: str = "*", *, kinds: Iterable[str] = DEFAULT_KINDS) -> tupl
     )
 
 
-def names_in(module: str, *, kinds: Iterable[str] = DEFAULT_KINDS) -> tuple[str, ...]:
-    """The qualified names of the targets that some build of one module has; cheap, unlike `targets`."""
-    wanted = frozenset(kinds)
-    return tuple(name for name, kind in catalog().kinds(module) if kind in wanted)
-
-
 def fits(target: Target, pattern: str) -> bool:
     """Whether a target fits a pattern, see `targets`."""
     if pattern == "*":
         return True
-    if ":" in pattern:
-        return fnmatchcase(str(target), pattern)
-    return (
-        fnmatchcase(target.name, pattern)
-        or fnmatchcase(target.name.rpartition(".")[2], pattern)
-        or fnmatchcase(target.module, pattern)
-    )
+    texts = (target.name, target.name.rpartition(".")[2], target.module)
+    return any(fnmatchcase(text, pattern) for text in ([str(target)] if ":" in pattern else texts))
+
+
+def names_in(module: str, *, kinds: Iterable[str] = DEFAULT_KINDS) -> tuple[str, ...]:
+    """The qualified names of the targets that some build of one module has; cheap, unlike `targets`."""
+    wanted = frozenset(kinds)
+    return tuple(name for name, kind in catalog().kinds(module) if kind in wanted)
 
 
 def functions(names: Iterable[str]) -> tuple[Target, ...]:
@@ -113,21 +119,12 @@ def spans(module: str, name: str) -> tuple[Span, ...]:
 
     Re-exports are not definitions and have none.
     """
-    order = catalog().order
-    found: list[Span] = []
+    known = catalog()
+    found: list[Run] = []
     for each in generations(module, name):
-        if each.kind == "reexport":
-            continue
-        last = found[-1] if found else None
-        if (
-            last is not None
-            and last.signature == each.signature
-            and order[each.first] == order[last.last] + 1
-        ):
-            found[-1] = Span(last.first, each.last, each.signature)
-        else:
-            found.append(Span(each.first, each.last, each.signature))
-    return tuple(found)
+        if each.kind != "reexport":
+            extend(found, known.order[each.first], known.order[each.last], each.signature)
+    return tuple(Span(known.builds[run.first], known.builds[run.last], run.value) for run in found)
 
 
 def signature_at(module: str, name: str, release: str) -> str | None:
@@ -137,21 +134,19 @@ def signature_at(module: str, name: str, release: str) -> str | None:
     not a known release, as a development build; `release_for` gives the one that stands for it.
     """
     place = _place(release)
-    if place is None:
-        return None
-    order = catalog().order
-    return next(
-        (span.signature for span in spans(module, name) if order[span.first] <= place <= order[span.last]),
-        None,
-    )
+    found = _at(spans(module, name), place) if place is not None else None
+    return found.signature if isinstance(found, Span) else None
 
 
 def removed_in(module: str, name: str) -> str | None:
     """The first release without a target that earlier ones defined; None if the newest has it or none ever
     did.
     """
-    known = spans(module, name)
-    return _release_after(known[-1].last) if known else None
+    spanned = spans(module, name)
+    if not spanned:
+        return None
+    order = catalog().order
+    return next((each for each in releases() if order[each] > order[spanned[-1].last]), None)
 
 
 def name_spans(module: str, name: str) -> tuple[NameSpan, ...]:
@@ -169,7 +164,7 @@ def callers(module: str, name: str, release: str) -> tuple[Caller, ...]:
     place = _place(release)
     if place is None:
         raise ValueError(f"{release!r} is not a release that the catalog knows")
-    return catalog().callers(Target(module, name), catalog().builds[place])
+    return catalog().callers(Target(module, name), builds()[place])
 
 
 def release_for(version: str) -> str:
@@ -179,7 +174,7 @@ def release_for(version: str) -> str:
     4.49.0rc1, and 4.46.1 for the withdrawn 4.46.0. Raises `packaging.version.InvalidVersion` (a
     `ValueError`).
     """
-    if version in catalog().releases:
+    if version in releases():
         return version
     from packaging.version import Version
 
@@ -206,10 +201,59 @@ def nearest_releases(
     )
 
 
-def _release_after(build: str) -> str | None:
-    """The first release after a build."""
-    known = catalog()
-    return next((each for each in known.releases if known.order[each] > known.order[build]), None)
+def explain(module: str, name: str, version: str | None = None) -> str:
+    """What the catalog knows of ``from module import name``, seen from a version (by default the newest
+    release).
+
+    >>> explain("transformers.models.llama.modeling_llama", "LlamaFlashAttention2")
+    'removed in 4.48.0 (was there from 4.34.0 to 4.47.1)'
+
+    Any name of any module of transformers may be asked for, not only RoPE's. Empty when nothing is known of
+    it. Raises `packaging.version.InvalidVersion` when `version` is none.
+    """
+    here = release_for(version) if version is not None else newest_known()
+    found: Sequence[Span | NameSpan] = spans(module, name) or name_spans(module, name)
+    if not found:
+        return ""
+    order = catalog().order
+    place, last_known = order[here], order[newest_known()]
+    runs: list[Run] = []
+    for each in found:
+        extend(runs, order[each.first], order[each.last], None)
+    text = ", ".join(_in_words(run, last_known) for run in runs)
+    now = _at(found, place)
+    if now is not None:
+        condition = now.condition if isinstance(now, NameSpan) else ""
+        return f"there {text}, only if {condition}" if condition else f"there {text}"
+    if place < runs[0].first:
+        return f"added in {builds()[runs[0].first]}"
+    gone = max(run.last for run in runs if run.last < place)
+    return f"removed in {builds()[gone + 1]} (was there {text}){_elsewhere(module, name, place)}"
+
+
+def _in_words(run: Run, last_known: int) -> str:
+    first, last = builds()[run.first], builds()[run.last]
+    if run.first == run.last:
+        return f"in {first}"
+    return f"since {first}" if run.last == last_known else f"from {first} to {last}"
+
+
+def _elsewhere(module: str, name: str, place: int) -> str:
+    """Other modules that define the name in a build, if they are few: it has moved, perhaps."""
+    found = []
+    for other in catalog().modules_with(name) if "." not in name else ():
+        here = _at(name_spans(other, name), place) if other != module else None
+        if isinstance(here, NameSpan) and here.kind in {"function", "class"}:
+            found.append(other)
+    # Importing it from the shortest path is what transformers documents.
+    found.sort(key=lambda other: (other.count("."), other))
+    return f"; {name} is in {found[0]}" if found and len(found) <= _FEW else ""
+
+
+def _at(found: Sequence[Span | NameSpan], place: int) -> Span | NameSpan | None:
+    """The span that takes in a build."""
+    order = catalog().order
+    return next((each for each in found if order[each.first] <= place <= order[each.last]), None)
 
 
 def _place(release: str) -> int | None:

@@ -8,22 +8,34 @@ The form is ``(q, k, cos, sin, position_ids=None, unsqueeze_dim=1)``: names, def
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
-__all__ = ["arguments_of", "normalize", "split_parameters", "text_of"]
+__all__ = ["arguments_of", "normalize", "parameters_of", "split_parameters", "text_of"]
 
 
-def text_of(arguments: ast.arguments) -> str:
-    """The signature text of a parsed function's arguments, in parentheses and without annotations."""
+def text_of(arguments: ast.arguments, *, without_first: bool = False) -> str:
+    """The signature text of a parsed function's arguments, or of those after the first (``self``)."""
+    only, named = ([ast.arg(each.arg) for each in group] for group in (arguments.posonlyargs, arguments.args))
+    if without_first:
+        del (only or named)[:1]
     bare = ast.arguments(
-        posonlyargs=[ast.arg(arg=each.arg) for each in arguments.posonlyargs],
-        args=[ast.arg(arg=each.arg) for each in arguments.args],
-        vararg=ast.arg(arg=arguments.vararg.arg) if arguments.vararg else None,
-        kwonlyargs=[ast.arg(arg=each.arg) for each in arguments.kwonlyargs],
+        posonlyargs=only,
+        args=named,
+        vararg=ast.arg(arguments.vararg.arg) if arguments.vararg else None,
+        kwonlyargs=[ast.arg(each.arg) for each in arguments.kwonlyargs],
         kw_defaults=arguments.kw_defaults,
-        kwarg=ast.arg(arg=arguments.kwarg.arg) if arguments.kwarg else None,
-        defaults=arguments.defaults,
+        kwarg=ast.arg(arguments.kwarg.arg) if arguments.kwarg else None,
+        defaults=arguments.defaults[-len(only + named) :] if only or named else [],
     )
     return f"({ast.unparse(bare)})"
+
+
+def parameters_of(arguments: ast.arguments) -> Iterator[tuple[str, ast.expr | None]]:
+    """Each parameter that has one value, with its default."""
+    named = [*arguments.posonlyargs, *arguments.args]
+    defaults = [*[None] * (len(named) - len(arguments.defaults)), *arguments.defaults, *arguments.kw_defaults]
+    for argument, default in zip([*named, *arguments.kwonlyargs], defaults, strict=True):
+        yield argument.arg, default
 
 
 def normalize(signature: str) -> str:

@@ -14,14 +14,24 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rope_compat.catalog.model import Caller, Generation, NameSpan, Target
-from rope_compat.catalog.storage.container import CatalogError, Container, unpack
-from rope_compat.catalog.storage.layout import KINDS, NAME_KINDS, NO_DETAIL, lines_of, tables_of
+from rope_compat.catalog.format import (
+    KINDS,
+    NAME_KINDS,
+    NO_DETAIL,
+    CatalogError,
+    Container,
+    lines_of,
+    tables_of,
+    unpack,
+)
+from rope_compat.catalog.model import Caller, Generation, NameSpan, Run, Target, Use, extend
 
-__all__ = ["DATA_FILE", "VARIABLE", "Catalog", "catalog", "data_path", "open_catalog"]
+__all__ = ["VARIABLE", "Catalog", "catalog", "data_path", "open_catalog"]
 
-DATA_FILE = "transformers.catalog"
 VARIABLE = "ROPE_COMPAT_CATALOG"
+
+NameTable = dict[str, tuple[str, str]]
+"""Kind and condition of each name that can be imported from a module."""
 
 
 class Catalog:
@@ -30,13 +40,15 @@ class Catalog:
     Attributes:
         builds: every build, in the order of versions: releases, and development builds that a user has added.
         releases: the builds that are final releases. Withdrawn ones (4.46.0, 5.10.0) are not among them.
+        order: the place of each build in `builds`.
+        container: the file as it was read.
     """
 
     def __init__(self, container: Container) -> None:
         self.builds = container.builds
         self.releases = tuple(build for build in container.builds if _is_release(build))
         self.order = {build: place for place, build in enumerate(container.builds)}
-        self._container = container
+        self.container = container
         self._entries: dict[str, dict[str, list[Any]]] = {}
 
     def modules(self) -> tuple[str, ...]:
@@ -49,24 +61,17 @@ class Catalog:
 
     def kinds(self, module: str) -> Iterator[tuple[str, str]]:
         """The qualified name of every target of a module, with the kind that it had last."""
-        for name, entry in self._entry(module).items():
-            yield name, self.kind_of(entry)
+        return ((name, _kind_of(entry)) for name, entry in self._entry(module).items())
 
     def targets(self) -> Iterator[tuple[Target, str]]:
         """Every target, with the kind that it had last."""
         for module, names in self._all_entries().items():
             for name, entry in names.items():
-                yield Target(module, name), self.kind_of(entry)
+                yield Target(module, name), _kind_of(entry)
 
     def generations(self, module: str, name: str) -> tuple[Generation, ...]:
         """What a target has been, oldest first; empty where no build has it."""
         return tuple(self._generations(self._entry(module).get(name, ())))
-
-    @staticmethod
-    def kind_of(entry: list[Any]) -> str:
-        """The kind that a target had last; ``carrier`` and ``reexport`` only where no build defines it."""
-        letters = [each for each in reversed(entry) if isinstance(each, str)]
-        return KINDS[min(letters, key="kr".find)]
 
     def _generations(self, entry: Any) -> Iterator[Generation]:
         kind = ""
@@ -74,13 +79,14 @@ class Catalog:
             if isinstance(each, str):
                 kind = KINDS[each]
                 continue
-            decorators, bases, condition = self._tables["details"][each[4]] if len(each) > 4 else NO_DETAIL
+            first, last, signature, body, *detail = each
+            decorators, bases, condition = self._tables["details"][detail[0]] if detail else NO_DETAIL
             yield Generation(
-                self.builds[each[0]],
-                self.builds[each[1]],
+                self.builds[first],
+                self.builds[last],
                 kind,
-                self._tables["signatures"][each[2]],
-                each[3],
+                self._tables["signatures"][signature],
+                body,
                 tuple(decorators),
                 tuple(bases),
                 condition,
@@ -90,7 +96,7 @@ class Catalog:
 
     @functools.cached_property
     def _section(self) -> bytes:
-        return self._container.section("targets")
+        return self.container.section("targets")
 
     @functools.cached_property
     def _tables(self) -> Any:
@@ -108,52 +114,51 @@ class Catalog:
 
     def _all_entries(self) -> dict[str, dict[str, list[Any]]]:
         if "" not in self._entries:
-            document = json.loads(self._section)
-            self._entries = {**document["modules"], "": {}}
+            self._entries = {**json.loads(self._section)["modules"], "": {}}
         return {module: entry for module, entry in self._entries.items() if module and entry}
 
     def callers(self, target: Target, build: str) -> tuple[Caller, ...]:
         """How the code of a build uses a target, by module."""
-        return tuple(caller for used, caller in self._uses_at(build) if used == str(target))
+        rows = self.use_rows(self.order[build])
+        return tuple(Caller(module, *use[1:]) for module, _, _, use in rows if use.target == str(target))
 
     def call_counts(self, build: str) -> dict[str, int]:
         """At how many places the code of a build calls each target, by ``module:qualname``."""
         counts: dict[str, int] = {}
-        for target, caller in self._uses_at(build):
-            if caller.shape.startswith("call"):
-                counts[target] = counts.get(target, 0) + caller.places
+        for _, _, _, use in self.use_rows(self.order[build]):
+            if use.shape.startswith("call"):
+                counts[use.target] = counts.get(use.target, 0) + use.places
         return counts
 
-    def _uses_at(self, build: str) -> Iterator[tuple[str, Caller]]:
-        place = self.order[build]
+    def use_rows(self, at: int | None = None) -> Iterator[tuple[str, int, int, Use]]:
+        """Uses of all builds, or of the one at a place: module, first and last build, and the use."""
         shapes = self._uses["shapes"]
         for module, targets in self._uses["modules"].items():
             for key, rows in targets.items():
                 target = module + key if key[0] == ":" else key
                 for first, last, shape, places in rows:
-                    if first <= place <= last:
-                        yield target, Caller(module, shapes[shape], places)
+                    if at is None or first <= at <= last:
+                        yield module, first, last, Use(target, shapes[shape], places)
 
     @functools.cached_property
     def _uses(self) -> Any:
-        return json.loads(self._container.section("uses"))
+        return json.loads(self.container.section("uses"))
 
     def name_spans(self, module: str, name: str) -> tuple[NameSpan, ...]:
         """In which builds a name could be imported from a module, RoPE's or not; submodules included."""
-        found: list[list[Any]] = []
+        found: list[Run] = []
         for first, last, names in self._name_runs(module):
             if name in names:
-                _extend(found, first, last, *names[name])
+                extend(found, first, last, names[name])
         # A submodule can be imported from its package whether or not the package names it.
         submodule = f"{module}.{name}" if name else module
-        taken = {place for first, last, *_ in found for place in range(first, last + 1)}
+        taken = {place for run in found for place in range(run.first, run.last + 1)}
         for first, last, *_ in self._names["modules"].get(submodule, ()):
             for place in range(first, last + 1):
                 if place not in taken:
-                    _extend(found, place, place, "module", "")
-        found.sort()
+                    extend(found, place, place, ("module", ""))
         return tuple(
-            NameSpan(self.builds[a], self.builds[b], kind, condition) for a, b, kind, condition in found
+            NameSpan(self.builds[first], self.builds[last], *what) for first, last, what in sorted(found)
         )
 
     def modules_with(self, name: str) -> tuple[str, ...]:
@@ -167,39 +172,35 @@ class Catalog:
     def names_in(self, module: str, build: str) -> frozenset[str]:
         """Every name that could be imported from a module in a build; empty where there was none."""
         place = self.order[build]
-        for first, last, names in self._name_runs(module):
-            if first <= place <= last:
-                return frozenset(names)
-        return frozenset()
+        runs = self._name_runs(module)
+        return next((frozenset(names) for first, last, names in runs if first <= place <= last), frozenset())
 
-    def _name_runs(self, module: str) -> Iterator[tuple[int, int, dict[str, tuple[str, str]]]]:
-        """Runs of builds, with kind and condition of each name; the file has what is different."""
-        now: dict[str, tuple[str, str]] = {}
+    def name_rows(self) -> Iterator[tuple[str, int, int, NameTable]]:
+        """Names of all builds: module, first and last build, and what can be imported from it in these."""
+        return ((module, *run) for module in self._names["modules"] for run in self._name_runs(module))
+
+    def _name_runs(self, module: str) -> Iterator[tuple[int, int, NameTable]]:
+        now: NameTable = {}  # the file has what is different from the run before
         for first, last, groups, *gone in self._names["modules"].get(module, ()):
             for name in gone[0].split() if gone else ():
                 del now[name]
             for key, names in groups.items():
-                condition = self._names["conditions"][int(key[1:])] if len(key) > 1 else ""
-                now.update(dict.fromkeys(names.split(), (NAME_KINDS[key[0]], condition)))
+                what = NAME_KINDS[key[0]], self._names["conditions"][int(key[1:])] if len(key) > 1 else ""
+                now.update(dict.fromkeys(names.split(), what))
             yield first, last, dict(now)
 
     @functools.cached_property
     def _names(self) -> Mapping[str, Any]:
         import bz2
 
-        content: Mapping[str, Any] = json.loads(bz2.decompress(self._container.section("names")))
+        content: Mapping[str, Any] = json.loads(bz2.decompress(self.container.section("names")))
         return content
 
-    def to_container(self) -> Container:
-        """The file as it was read, for those who write a new one."""
-        return self._container
 
-
-def _extend(found: list[list[Any]], first: int, last: int, *what: str) -> None:
-    if found and found[-1][1] == first - 1 and found[-1][2:] == list(what):
-        found[-1][1] = last
-    else:
-        found.append([first, last, *what])
+def _kind_of(entry: list[Any]) -> str:
+    """The kind that a target had last; ``carrier`` and ``reexport`` only where no build defines it."""
+    letters = [each for each in reversed(entry) if isinstance(each, str)]
+    return KINDS[min(letters, key="kr".find)]
 
 
 def _is_release(version: str) -> bool:
@@ -208,22 +209,22 @@ def _is_release(version: str) -> bool:
 
 def data_path() -> str:
     """The file that is in use."""
-    return os.environ.get(VARIABLE) or os.path.join(os.path.dirname(__file__), "data", DATA_FILE)
+    shipped = os.path.join(os.path.dirname(__file__), "data", "transformers.catalog")
+    return os.environ.get(VARIABLE) or shipped
 
 
 @functools.lru_cache(maxsize=1)
 def catalog() -> Catalog:
     """The catalog in use, opened at the first call. Raises `CatalogError` when it is missing or damaged."""
-    chosen = os.environ.get(VARIABLE)
-    if chosen:
+    path = data_path()
+    if os.environ.get(VARIABLE):
         try:
-            return open_catalog(chosen)
+            return open_catalog(path)
         except CatalogError as error:
             raise CatalogError(
                 f"{error}. {VARIABLE} names this file: unset it, or make the file anew with "
-                f"rope-compat catalog update --rebuild --catalog {chosen}"
+                f"rope-compat catalog update --rebuild --catalog {path}"
             ) from error
-    path = data_path()
     try:
         # The loader reads from a zip file as well, and importlib.resources takes long to import.
         data = __spec__.loader.get_data(path)  # type: ignore[union-attr]

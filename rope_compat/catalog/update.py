@@ -6,11 +6,10 @@ on where it was when it is run again.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +18,12 @@ from packaging.version import InvalidVersion, Version
 
 from rope_compat.catalog import index
 from rope_compat.catalog.files import UpdateError, locked, replace_file
+from rope_compat.catalog.format import CatalogError, unpack
 from rope_compat.catalog.harvest import read_sources
+from rope_compat.catalog.history import History, decode, encode
 from rope_compat.catalog.index import Found, Problem, Progress
-from rope_compat.catalog.reading.release import ReleaseFacts
-from rope_compat.catalog.sources import BadSourceError, Source
-from rope_compat.catalog.storage.container import CatalogError, unpack
-from rope_compat.catalog.storage.encode import decode, encode
-from rope_compat.catalog.storage.history import History
+from rope_compat.catalog.model import ReleaseFacts
+from rope_compat.catalog.sources import BadSourceError, ReleaseSource
 from rope_compat.catalog.store import VARIABLE
 from rope_compat.errors import ArgumentError
 
@@ -89,88 +87,146 @@ def update(
     wanted = parse_releases(releases)
     catalog = Path(os.path.realpath(catalog))  # a link stays a link
     if dry_run:
-        history = History() if rebuild else read_history(catalog, create=create)
-        return _missing(history, source, wanted)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_write_lock(catalog))
-        draft = _Draft(catalog, rebuild=rebuild, create=create, saved=saved)
-        problems = draft.outcome.problems
-        found = _take(source, wanted, draft, rebuild=rebuild)
-        if source is None and found:
-            found = _fetch([each.version for each in found], draft, stack, progress)
-        with draft.saving():
-            for facts in read_all(index.open_found(found, problems), problems, workers, progress):
-                draft.add(facts)
-        draft.finish()
-    return draft.outcome
-
-
-def _write_lock(catalog: Path) -> contextlib.AbstractContextManager[None]:
+        outcome, _ = _missing(History() if rebuild else read_history(catalog, create=create), source, wanted)
+        return outcome
     remedy = (
         "copy it to FILE, a place of your own, run rope-compat catalog update --catalog FILE, and set "
         f"{VARIABLE}=FILE"
     )
     if catalog.exists() and not os.access(catalog, os.W_OK):
         raise UpdateError(f"{catalog} is not writable; {remedy}")
-    return locked(catalog, remedy=remedy)
-
-
-def _missing(history: History, source: Path | None, wanted: set[Version] | None) -> Outcome:
-    outcome = Outcome(builds=tuple(history.builds))
-    have = {Version(build) for build in history.builds}
-    found, outcome.problems = _all(source)
-    missing = {each.version for each in _chosen(found, wanted)} - have
-    outcome.missing = tuple(str(version) for version in sorted(missing))
+    with locked(catalog, remedy=remedy):
+        # A rebuild is put in its place when it is complete: half a catalog would not do for those who use it.
+        file = catalog.with_name(f"{catalog.name}.rebuild-{_reading_code():08x}") if rebuild else catalog
+        history = _begun(file) if rebuild else read_history(file, create=create)
+        outcome, found = _missing(history, source, wanted)
+        if rebuild and set(map(Version, history.builds)) - _versions(found):
+            file.unlink()  # an interrupted rebuild, of other releases than these
+            history = History()
+            outcome.missing = tuple(str(each) for each in sorted(_versions(found)))
+        have = set(map(Version, history.builds))
+        found = [each for each in found if each.version not in have or each.version.is_devrelease]
+        draft = _Draft(file, catalog, _versions(found), outcome, saved)
+        with index.opened(found, outcome.problems, progress, withdrawn=False) as sources:
+            draft.fill(history, read_all(sources, outcome.problems, workers, progress))
+        if rebuild:
+            if not outcome.builds:
+                raise UpdateError(f"no release could be read, so {catalog} stays as it is")
+            file.replace(catalog)
+            for old in catalog.parent.glob(f"{catalog.name}.rebuild-*"):
+                old.unlink()
     return outcome
 
 
-def _all(source: Path | None) -> tuple[list[Found], list[Problem]]:
-    if source is not None:
-        return index.find_sources(source)
-    return [Found(Path(), version, None) for version in index.available()], []
+def _begun(file: Path) -> History:
+    """What an interrupted rebuild has read."""
+    try:
+        return read_history(file, create=True)
+    except CatalogError:
+        file.unlink()
+        return History()
 
 
-def _chosen(found: Sequence[Found], wanted: set[Version] | None) -> list[Found]:
-    if wanted is None:
-        return list(found)
-    absent = wanted - {each.version for each in found}
-    if absent:
-        raise ArgumentError(
-            f"{', '.join(map(str, sorted(absent)))}: not among the releases that can be had here"
-        )
-    return [each for each in found if each.version in wanted]
+def _missing(
+    history: History, source: Path | None, wanted: set[Version] | None
+) -> tuple[Outcome, list[Found]]:
+    """What is not in a catalog, and everything that can be had of what is wanted."""
+    found, problems = index.find(source)
+    if wanted is not None:
+        absent = wanted - _versions(found)
+        if absent:
+            raise ArgumentError(
+                f"{', '.join(map(str, sorted(absent)))}: not among the releases that can be had here"
+            )
+        found = [each for each in found if each.version in wanted]
+    missing = _versions(found) - set(map(Version, history.builds))
+    missing_first = tuple(str(version) for version in sorted(missing))
+    return Outcome(missing=missing_first, problems=problems, builds=tuple(history.builds)), found
 
 
-def _take(source: Path | None, wanted: set[Version] | None, draft: _Draft, *, rebuild: bool) -> list[Found]:
-    """What is to be read."""
-    found, problems = _all(source)
-    found = _chosen(found, wanted)
-    draft.outcome.problems += problems
-    if rebuild:
-        draft.keep({each.version for each in found})
-    have = draft.versions()
-    found = [each for each in found if each.version not in have or each.version.is_devrelease]
-    draft.outcome.missing = tuple(
-        dict.fromkeys(str(each.version) for each in found if each.version not in have)
-    )
-    draft.builds_given = {each.version for each in found if each.version.is_devrelease}
-    return found
+def _versions(found: Iterable[Found]) -> set[Version]:
+    return {each.version for each in found}
 
 
-def _fetch(
-    versions: Sequence[Version], draft: _Draft, stack: contextlib.ExitStack, progress: Progress | None
-) -> list[Found]:
-    directory = index.download_directory()
-    stack.enter_context(index.downloads(directory))
-    wheels, withdrawn = index.fetch_missing(versions, directory, draft.outcome.problems, progress)
-    for version in withdrawn:
-        wheels.pop(version).unlink()
-    draft.wheels = wheels
-    return [Found(path, version, None) for version, path in sorted(wheels.items())]
+class _Draft:
+    """The file that is being filled.
+
+    What has been read is kept aside until it is written, and then merged with what the file has: merging
+    takes several steps, and an interrupt between them would leave a history that is half done.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        like: Path,
+        given: Collection[Version],
+        outcome: Outcome,
+        saved: Callable[[Sequence[str]], None] | None,
+    ) -> None:
+        self._file, self._like, self._outcome, self._saved = file, like, outcome, saved
+        self._given = {version for version in given if version.is_devrelease}
+        self._pending: list[ReleaseFacts] = []
+
+    def fill(self, history: History, facts: Iterable[ReleaseFacts]) -> None:
+        """Add builds to the file, which has the history; what has been read is saved whatever happens."""
+        next_write = time.monotonic() + _SECONDS_BETWEEN_WRITES
+        try:
+            for each in facts:
+                if each.version not in history.builds or history.at(each.version) != each:
+                    self._pending.append(each)
+                if time.monotonic() >= next_write:
+                    self._save()
+                    next_write = time.monotonic() + _SECONDS_BETWEEN_WRITES
+            self._save()
+        except BaseException:
+            self._save()
+            raise
+
+    def _save(self) -> None:
+        if not self._pending:
+            return
+        history = read_history(self._file, create=True)
+        for facts in self._pending:
+            history.add(facts)
+        dropped = _replaced(history.builds, self._given)
+        for build in dropped:
+            history.remove(build)
+        replace_file(self._file, encode(history), like=self._like)
+        versions = [facts.version for facts in self._pending]
+        self._pending = []
+        self._outcome.added += versions
+        self._outcome.dropped += dropped
+        self._outcome.builds = tuple(history.builds)
+        if self._saved is not None:
+            self._saved(versions)
+
+
+def _replaced(builds: Sequence[str], given: Collection[Version]) -> list[str]:
+    """The development builds that those given now make obsolete.
+
+    Those of the same number, and those that a release has overtaken.
+    """
+    versions = {Version(build): build for build in builds}
+    added = {version.base_version for version in versions.keys() & given}
+    newest = max((version for version in versions if not version.is_prerelease), default=None)
+    return [
+        build
+        for version, build in versions.items()
+        if added and version.is_devrelease and version not in given
+        if version.base_version in added or (newest is not None and version <= newest)
+    ]
+
+
+def _reading_code() -> int:
+    """A number for the code that reads releases; what other code has read is not to be mixed with it."""
+    package = Path(__file__).parents[1]
+    files = [*package.glob("catalog/**/*.py"), package / "_facts" / "rope_names.py"]
+    # rope_compat may be in a zip file, where there are no such files.
+    return zlib.crc32(b"".join(file.read_bytes() for file in sorted(files) if file.is_file()))
 
 
 def read_all(
-    sources: Iterable[Source],
+    sources: Iterable[ReleaseSource],
     problems: list[Problem],
     workers: int | None = None,
     progress: Progress | None = None,
@@ -226,129 +282,3 @@ def read_history(catalog: Path, *, create: bool = False) -> History:
             f"{catalog} is not what rope_compat writes ({error!r}); make it anew: "
             "rope-compat catalog update --rebuild"
         ) from error
-
-
-class _Draft:
-    """The catalog that is being made.
-
-    What is added is kept aside until it is written: merging it takes several steps, and an interrupt may come
-    between them. Whoever finds the merge half done begins it anew from the file.
-    """
-
-    def __init__(
-        self, target: Path, *, rebuild: bool, create: bool, saved: Callable[[Sequence[str]], None] | None
-    ) -> None:
-        self.outcome = Outcome()
-        self.wheels: dict[Version, Path] = {}
-        self.builds_given: set[Version] = set()
-        self._target = target
-        # A rebuild is put in its place when it is complete: half a catalog would not do for those who use it.
-        self._file = target.with_name(f"{target.name}.rebuild-{_reading_code():08x}") if rebuild else target
-        self._rebuild = rebuild
-        self._create = create
-        self._saved = saved
-        self._pending: list[ReleaseFacts] = []
-        self._next_write = time.monotonic() + _SECONDS_BETWEEN_WRITES
-        self._history = self._read()
-
-    def _read(self) -> History:
-        if not self._rebuild:
-            return read_history(self._target, create=self._create)
-        try:
-            return read_history(self._file, create=True)
-        except CatalogError:
-            return History()
-
-    def versions(self) -> set[Version]:
-        """What the catalog has."""
-        return {Version(build) for build in self._history.builds}
-
-    def keep(self, versions: set[Version]) -> None:
-        """Forget what an interrupted rebuild had read, other than these."""
-        for build in list(self._history.builds):
-            if Version(build) not in versions:
-                self._history.remove(build)
-        if self._history.builds:
-            replace_file(self._file, encode(self._history), like=self._target)
-        else:
-            self._file.unlink(missing_ok=True)
-
-    def add(self, facts: ReleaseFacts) -> None:
-        """Add a build; it is on disk within a quarter of a minute."""
-        is_there = facts.version in self._history.builds
-        if is_there and self._history.at(facts.version) == facts:
-            return
-        self._pending.append(facts)
-        if time.monotonic() >= self._next_write:
-            self._save()
-
-    @contextlib.contextmanager
-    def saving(self) -> Iterator[None]:
-        """What has been added is saved at the end, whatever the end is."""
-        try:
-            yield
-            self._save()
-        except BaseException:
-            if self._pending:
-                self._history = self._read()
-                self._save()
-            raise
-
-    def _save(self) -> None:
-        if self._pending:
-            for facts in self._pending:
-                self._history.add(facts)
-            versions = [facts.version for facts in self._pending]
-            dropped = _replaced(self._history.builds, self.builds_given)
-            for build in dropped:
-                self._history.remove(build)
-            replace_file(self._file, encode(self._history), like=self._target)
-            self._pending.clear()
-            self.outcome.added += versions
-            self.outcome.dropped += dropped
-            if self._saved is not None:
-                self._saved(versions)
-        self.outcome.builds = tuple(self._history.builds)
-        for version in self.versions() & self.wheels.keys():
-            self.wheels.pop(version).unlink(missing_ok=True)
-        self._next_write = time.monotonic() + _SECONDS_BETWEEN_WRITES
-
-    def finish(self) -> None:
-        """Put a rebuilt catalog in its place; throw away wheels that could not be read."""
-        bad = {problem.source for problem in self.outcome.problems}
-        for wheel in self.wheels.values():
-            if str(wheel) in bad:
-                wheel.unlink(missing_ok=True)
-        if self._rebuild:
-            if not self._history.builds:
-                raise UpdateError(f"no release could be read, so {self._target} stays as it is")
-            os.replace(self._file, self._target)
-            for old in self._target.parent.glob(f"{self._target.name}.rebuild-*"):
-                old.unlink()
-
-
-def _replaced(builds: Sequence[str], given: Set[Version]) -> list[str]:
-    """The development builds that those given now make obsolete.
-
-    Those of the same number, and those that a release has overtaken.
-    """
-    versions = {Version(build): build for build in builds}
-    added = {version.base_version for version in versions.keys() & given}
-    newest = max((version for version in versions if not version.is_prerelease), default=None)
-    return [
-        build
-        for version, build in versions.items()
-        if added and version.is_devrelease and version not in given
-        if version.base_version in added or (newest is not None and version <= newest)
-    ]
-
-
-def _reading_code() -> int:
-    """A number for the code that reads releases; what other code has read is not to be mixed with it."""
-    here = Path(__file__).parent
-    files = sorted([*here.glob("reading/*.py"), here / "signature.py", here / "sources.py"])
-    checksum = 0
-    for file in files:
-        with contextlib.suppress(OSError):  # rope_compat may be in a zip file
-            checksum = zlib.crc32(file.read_bytes(), checksum)
-    return checksum

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -13,16 +12,14 @@ from packaging.version import Version
 
 from rope_compat.catalog import index
 from rope_compat.catalog.index import Found, Problem, Progress
-from rope_compat.catalog.reading.facts import Definition, Use
-from rope_compat.catalog.reading.release import Name, ReleaseFacts
+from rope_compat.catalog.model import Definition, ReleaseFacts, Use
 from rope_compat.catalog.sources import BadSourceError
-from rope_compat.catalog.storage.history import History
 from rope_compat.catalog.update import parse_releases, read_all, read_history
 from rope_compat.errors import ArgumentError
 
 __all__ = ["Difference", "Verdict", "differences", "verify"]
 
-ABSENT = "absent"
+_ABSENT = "absent"
 _SEEDS = 1 << 32
 
 
@@ -93,16 +90,16 @@ def verify(
     if sample is not None and sample < 1:
         raise ArgumentError(f"a sample of {sample} builds compares nothing; give 1 or more")
     history = read_history(catalog)
+    names = {Version(build): build for build in history.builds}
     verdict = Verdict()
-    found = _found(history, source, wanted, verdict)
+    found, verdict.problems = _found(set(names), source, wanted)
     versions = sorted({each.version for each in found})
     if sample is not None and sample < len(versions):
         verdict.seed = random.SystemRandom().randrange(_SEEDS) if seed is None else seed
         versions = sorted(random.Random(verdict.seed).sample(versions, sample))
-    names = {Version(build): build for build in history.builds}
-    with _sources([each for each in found if each.version in versions], verdict, progress, source) as chosen:
-        opened = index.open_found(chosen, verdict.problems)
-        for facts in read_all(opened, verdict.problems, workers, progress):
+    found = [each for each in found if each.version in versions]
+    with index.opened(found, verdict.problems, progress, withdrawn=True) as sources:
+        for facts in read_all(sources, verdict.problems, workers, progress):
             build = names[Version(facts.version)]
             verdict.differences += differences(history.at(build), facts)
             verdict.checked.append(build)
@@ -111,68 +108,50 @@ def verify(
 
 
 def _found(
-    history: History, source: Path | None, wanted: set[Version] | None, verdict: Verdict
-) -> list[Found]:
-    have = {Version(build) for build in history.builds}
+    have: set[Version], source: Path | None, wanted: set[Version] | None
+) -> tuple[list[Found], list[Problem]]:
+    """What is in the catalog and can be had."""
+
+    def listed(versions: set[Version]) -> str:
+        return ", ".join(map(str, sorted(versions)))
+
     if wanted is not None and wanted - have:
         raise ArgumentError(
-            f"{_listed(wanted - have)}: not in the catalog; rope-compat catalog update adds releases"
+            f"{listed(wanted - have)}: not in the catalog; rope-compat catalog update adds releases"
         )
-    if source is None:
-        found = [Found(Path(), version, None) for version in sorted(have) if not version.is_prerelease]
-    else:
-        found, verdict.problems = index.find_sources(source)
+    # The index may no longer list what it still has.
+    releases = [Found(None, version) for version in sorted(have) if not version.is_prerelease]
+    found, problems = index.find_sources(source) if source is not None else (releases, [])
     found = [each for each in found if each.version in (have if wanted is None else wanted)]
     absent = (wanted or set()) - {each.version for each in found}
     if absent:
         where = source or "the package index, which has releases only"
-        raise ArgumentError(f"{_listed(absent)}: not in {where}; give a directory that has it with --source")
-    if not found and not verdict.problems:
+        raise ArgumentError(f"{listed(absent)}: not in {where}; give a directory that has it with --source")
+    if not found and not problems:
         raise BadSourceError(
             f"{source} has no release that is in the catalog; rope-compat catalog update adds it"
         )
-    return found
-
-
-def _listed(versions: set[Version]) -> str:
-    return ", ".join(map(str, sorted(versions)))
-
-
-@contextlib.contextmanager
-def _sources(
-    found: Sequence[Found], verdict: Verdict, progress: Progress | None, source: Path | None
-) -> Iterator[Sequence[Found]]:
-    """The sources themselves, where need be from the index; fetched ones are deleted at the end."""
-    if source is not None:
-        yield found
-        return
-    directory = index.download_directory()
-    with index.downloads(directory):
-        versions = {each.version for each in found}
-        wheels, _ = index.fetch_missing(versions, directory, verdict.problems, progress)
-        yield [Found(path, version, None) for version, path in wheels.items()]
-        for path in wheels.values():
-            path.unlink(missing_ok=True)
+    return found, problems
 
 
 def differences(catalog: ReleaseFacts, source: ReleaseFacts) -> list[Difference]:
     """Everything in which the facts of one build differ, in the order of modules."""
-    found: list[Difference] = []
-    for module in sorted({*catalog.names, *source.names}):
-        if (module in catalog.names) != (module in source.names):
-            says = ["there" if module in facts.names else ABSENT for facts in (catalog, source)]
-            found.append(Difference(source.version, "module", module, *says))
     tables = (
+        ("module", _modules(catalog), _modules(source)),
         ("target", _targets(catalog), _targets(source)),
         ("use", _uses(catalog), _uses(source)),
         ("name", _names(catalog, source), _names(source, catalog)),
     )
-    for kind, old, new in tables:
-        for what in sorted({*old, *new}):
-            if old.get(what) != new.get(what):
-                says = [table.get(what, ABSENT) for table in (old, new)]
-                found.append(Difference(source.version, kind, what, *says))
-    return found
+    return [
+        Difference(source.version, kind, what, old.get(what, _ABSENT), new.get(what, _ABSENT))
+        for kind, old, new in tables
+        for what in sorted({*old, *new})
+        if old.get(what) != new.get(what)
+    ]
+
+
+def _modules(facts: ReleaseFacts) -> Mapping[str, str]:
+    return dict.fromkeys(facts.names, "there")
 
 
 def _targets(facts: ReleaseFacts) -> Mapping[str, str]:
@@ -205,12 +184,8 @@ def _uses(facts: ReleaseFacts) -> Mapping[str, str]:
 def _names(facts: ReleaseFacts, other: ReleaseFacts) -> Mapping[str, str]:
     """Of the modules that both have: of another module it is enough to say that it is absent."""
     return {
-        f"{module}:{name.name}": _name(name)
+        f"{module}:{name.name}": f"{name.kind} if {name.condition}" if name.condition else name.kind
         for module, names in facts.names.items()
         if module in other.names and names != other.names[module]
         for name in names
     }
-
-
-def _name(name: Name) -> str:
-    return f"{name.kind} if {name.condition}" if name.condition else name.kind

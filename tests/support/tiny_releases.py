@@ -12,9 +12,8 @@ from pathlib import Path
 from packaging.version import Version
 
 from rope_compat.catalog.harvest import harvest
-from rope_compat.catalog.reading.release import ReleaseFacts
-from rope_compat.catalog.storage.encode import encode
-from rope_compat.catalog.storage.history import History
+from rope_compat.catalog.history import History, encode
+from rope_compat.catalog.model import ReleaseFacts
 
 MODULE = "transformers.models.tiny.modeling_tiny"
 

@@ -48,7 +48,7 @@ def _imports(name: str) -> Iterator[str]:
 def _rooms() -> dict[str, int]:
     """Each room with its height: the table of the document, from top to bottom."""
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    rows = re.findall(r"^\| (`[^|]+) \|", text.partition("## Rooms")[2], re.MULTILINE)
+    rows = re.findall(r"^\| (`[^|]+) \|", text.partition("## Rooms")[2].partition("\n## ")[0], re.MULTILINE)
     return {room: -place for place, row in enumerate(rows) for room in re.findall(r"`(\w+)`", row)}
 
 

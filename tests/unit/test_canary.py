@@ -14,9 +14,9 @@ import pytest
 from rope_compat import catalog
 from rope_compat._adapters.functions.build import FAMILIES
 from rope_compat._api import SHIMS
+from rope_compat._environment.release import WITH_WARNINGS
 from rope_compat._facts import call_forms as forms
 from rope_compat._facts.function_names import NAMES
-from rope_compat._installed_release import WITH_WARNINGS
 from rope_compat._plan import make_plan
 from rope_compat._rules.options import Options
 from rope_compat._rules.selection import Selection

@@ -11,9 +11,9 @@ import pytest
 from rope_compat import catalog
 from rope_compat._cli.main import main
 from rope_compat._report import changes as pages
-from rope_compat._report.text import page_text
-from rope_compat.catalog.differences import KINDS, Change, Side, changes_between
-from rope_compat.catalog.reading.facts import Definition
+from rope_compat._report.page import page_text
+from rope_compat.catalog.compare import KINDS, Change, Side, changes_between
+from rope_compat.catalog.model import Definition
 
 LLAMA = "transformers.models.llama.modeling_llama"
 QWEN2_5_VL = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"

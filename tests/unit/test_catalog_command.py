@@ -15,7 +15,7 @@ import pytest
 from packaging.version import Version
 from support.tiny_releases import MODULE, catalog_of, make_sdist, make_tree, make_wheel, make_wheels
 
-from rope_compat._cli import progress_bytes
+from rope_compat._cli import progress as progress_bytes
 from rope_compat._cli.main import main
 from rope_compat.catalog import index, store
 from rope_compat.catalog.index import PipError

@@ -8,12 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rope_compat.catalog.model import Target
-from rope_compat.catalog.reading.facts import Definition, Use
-from rope_compat.catalog.reading.release import Name, ReleaseFacts
-from rope_compat.catalog.storage.container import FORMAT, CatalogError, pack, unpack
-from rope_compat.catalog.storage.encode import decode, encode
-from rope_compat.catalog.storage.history import History
+from rope_compat.catalog.format import FORMAT, CatalogError, pack, unpack
+from rope_compat.catalog.history import History, decode, encode
+from rope_compat.catalog.model import Definition, Name, ReleaseFacts, Target, Use
 from rope_compat.catalog.store import Catalog
 
 VERSIONS = ["4.9.0", "4.28.0", "4.28.1", "4.100.0", "5.0.0.dev0+g1", "5.0.0", "5.0.1"]

@@ -12,9 +12,9 @@ from support.reading import functions_in, is_read, live_names, methods_in, modul
 
 import rope_compat
 from rope_compat import catalog
+from rope_compat.catalog.format import unpack
 from rope_compat.catalog.harvest import harvest
-from rope_compat.catalog.storage.container import unpack
-from rope_compat.catalog.storage.encode import decode
+from rope_compat.catalog.history import decode
 from rope_compat.catalog.store import data_path
 
 INSTALLED = rope_compat.detect().transformers

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rope_compat.catalog.model import ReleaseFacts
 from rope_compat.catalog.reading.facts import Binding, ModuleFacts
-from rope_compat.catalog.reading.module import read_module
 from rope_compat.catalog.reading.names import flow_of, negated
-from rope_compat.catalog.reading.release import ReleaseFacts, assemble
+from rope_compat.catalog.reading.release import assemble, read_module
 
 PACKAGE = "transformers"
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rope_compat.catalog.reading.facts import Definition, ModuleFacts, Use
+from rope_compat._facts.rope_names import is_function_name, is_rotary_name
+from rope_compat.catalog.model import Definition, Use
+from rope_compat.catalog.reading.facts import ModuleFacts
 from rope_compat.catalog.reading.fingerprint import fingerprint
-from rope_compat.catalog.reading.module import read_module
-from rope_compat.catalog.reading.release import assemble
-from rope_compat.catalog.reading.words import is_function_name, is_rotary_name
+from rope_compat.catalog.reading.release import assemble, read_module
 
 MODULE = "transformers.models.tiny.modeling_tiny"
 

@@ -23,10 +23,10 @@ from rope_compat._cli.main import main
 from rope_compat.catalog import files
 from rope_compat.catalog import update as updating
 from rope_compat.catalog.files import UpdateError, locked
+from rope_compat.catalog.format import CatalogError
 from rope_compat.catalog.harvest import read_sources
-from rope_compat.catalog.reading.release import ReleaseFacts
-from rope_compat.catalog.storage.container import CatalogError
-from rope_compat.catalog.storage.history import History
+from rope_compat.catalog.history import History
+from rope_compat.catalog.model import ReleaseFacts
 from rope_compat.catalog.update import read_history, update
 from rope_compat.errors import ArgumentError
 

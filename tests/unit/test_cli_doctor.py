@@ -19,13 +19,14 @@ from support.reading import functions_in
 import rope_compat
 from rope_compat import catalog
 from rope_compat._cli import doctor
+from rope_compat._cli import doctor_page as pages
+from rope_compat._cli.doctor_page import Examination
+from rope_compat._cli.installed_functions import Drift, Functions
 from rope_compat._cli.main import main
 from rope_compat._environment.model import DirectUrl, Environment, PackageInfo, Problem
 from rope_compat._facts.function_names import NAMES
 from rope_compat._plan import Plan, Step
-from rope_compat._report import doctor as pages
-from rope_compat._report.examination import Drift, Examination, Functions
-from rope_compat._report.text import page_text
+from rope_compat._report.page import page_text
 
 PACKAGE_HOME = str(Path(rope_compat.__file__).parents[1])
 QWEN2_5_VL = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"
@@ -376,7 +377,7 @@ def test_a_release_is_not_read_without_need(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_reading_of_the_source_equals_parsing_it() -> None:
-    from rope_compat._cli.source import read
+    from rope_compat._cli.installed_functions import read
 
     location = Path(str(rope_compat.detect().transformers.location))
     parsed = {}

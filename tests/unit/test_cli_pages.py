@@ -15,12 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rope_compat._cli import importing
-from rope_compat._report.page import Item, Page, Row, Section
-from rope_compat._report.status import page as status_page
+from rope_compat._cli import installed_functions as importing
+from rope_compat._report.page import Item, Page, Row, Section, page_text
 from rope_compat._report.terminal import show
-from rope_compat._report.text import page_text
 from rope_compat._status import Adapted, Status
+from rope_compat._status import page as status_page
 
 PAGE = Page(
     "TAKE CARE: [red]this is no markup[/red].",

@@ -9,11 +9,10 @@ from dataclasses import replace
 import pytest
 
 import rope_compat
-from rope_compat._cli.importing import Imported
+from rope_compat._cli.installed_functions import Imported
 from rope_compat._cli.main import main
-from rope_compat._plan import Step
-from rope_compat._report.plan import page, unexpected
-from rope_compat._report.text import page_text, plan_text
+from rope_compat._plan import Step, page, unexpected
+from rope_compat._report.page import page_text
 
 LLAMA = "transformers.models.llama.modeling_llama:apply_rotary_pos_emb"
 
@@ -33,11 +32,21 @@ def test_json_is_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"target", "action", "state", "shim", "detail", "surprising"} == set(document["steps"][0])
 
 
+def test_every_argument_of_the_plan_that_changes_calls_or_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--written-for", "4.37", "--numbers", "written_for", "--strict"]
+    assert main(["plan", "--json", *asked]) == 0
+    expected = rope_compat.plan(written_for="4.37", numbers="written_for", strict=True)
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(expected.to_dict()))
+    assert dict(expected.options)["strict"] == "on"
+    assert main(["plan", "--numbers", "written_for"]) == 2
+    assert "pass written_for as well" in capsys.readouterr().err
+
+
 def test_text_gives_each_shim_its_reason_on_100_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan"]) == 0
     text = capsys.readouterr().out
     plan = rope_compat.plan()
-    assert text == f"{plan}\n" == f"{plan_text(plan)}\n"
+    assert text == f"{plan}\n" == f"{page_text(page(plan))}\n"
     assert text.startswith(f"Plan {plan.digest} for transformers {plan.transformers}")
     assert max(map(len, text.splitlines())) <= 100
     flat = " ".join(text.split())
@@ -99,7 +108,7 @@ def test_deep_names_what_it_could_not_import(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        "rope_compat._cli.plan.importing.import_modules",
+        "rope_compat._cli.plan.installed_functions.import_modules",
         lambda names, about: Imported({"m": sys}, (("transformers.models.x", "ImportError: no y"),)),
     )
     assert main(["plan", "--deep"]) == 0

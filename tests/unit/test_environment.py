@@ -15,7 +15,8 @@ import packaging.requirements  # noqa: F401  (imported here, as the tests take s
 import pytest
 
 from rope_compat import _environment as environment
-from rope_compat._environment import detect, metadata, require
+from rope_compat._environment import detect, require
+from rope_compat._environment import packages as metadata
 from rope_compat._environment.model import PackageInfo
 from rope_compat.errors import (
     ArgumentError,

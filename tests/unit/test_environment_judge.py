@@ -26,7 +26,7 @@ from rope_compat._environment import (
     judge,
     warn_about,
 )
-from rope_compat._environment.versions import kind_of, same_version
+from rope_compat._environment.packages import kind_of, same_version
 from rope_compat.errors import (
     ArgumentError,
     DevelopmentBuildWarning,

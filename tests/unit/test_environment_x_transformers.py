@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from packaging.version import Version
 
-from rope_compat._environment.judge import judge
+from rope_compat._environment import judge
 from rope_compat._environment.model import PackageInfo
 from rope_compat._facts.known_bad_x_transformers import X_TRANSFORMERS_BAD
 

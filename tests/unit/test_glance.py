@@ -11,14 +11,14 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 import rope_compat
-from rope_compat import _installed_release as glance
 from rope_compat import catalog
 from rope_compat._environment import KNOWN_BAD
+from rope_compat._environment import release as glance
 
 WHERE = os.path.dirname(os.path.dirname(os.path.abspath(rope_compat.__file__)))
 
 
-ASK = "from rope_compat._installed_release import plain_release; print(plain_release())"
+ASK = "from rope_compat._environment.release import plain_release; print(plain_release())"
 
 
 def look(code: str, *paths: Path) -> str:
@@ -68,7 +68,7 @@ def test_it_agrees_with_the_thorough_look_at_what_is_installed() -> None:
 def test_plain_releases(tmp_path: Path, version: str) -> None:
     site = install(tmp_path, version)
     assert (
-        look("from rope_compat._installed_release import plain_release; print(plain_release())", site)
+        look("from rope_compat._environment.release import plain_release; print(plain_release())", site)
         == f"{version}\n"
     )
 

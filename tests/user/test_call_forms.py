@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 import torch
+from packaging.version import Version
 from support.installed import LLAMA, QWEN2_5_VL, QWEN2_VL, RELEASE, has_module, installed_targets, load
 from support.tensors import Sample, sample
 from torch import Tensor
@@ -15,6 +19,7 @@ import rope_compat
 from rope_compat import catalog
 from rope_compat.rotary import reference
 
+HOME = Path(rope_compat.__file__).parent
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 #: One rounding of each of two products and of their sum, on values up to about 5.
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 6e-2, torch.float16: 8e-3}
@@ -64,6 +69,33 @@ def test_apply_rotary_pos_emb(dtype: torch.dtype, axis: int) -> None:
         found = llama.apply_rotary_pos_emb(q, k, *rest, **options)
         for one, other in zip(found, expected, strict=True):
             close(one, other, dtype), form
+
+
+def frames_of(call: Callable[[], Any]) -> list[str]:
+    """The files of rope_compat that a call runs through, one for each frame."""
+    files: list[str] = []
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call" and str(HOME) in frame.f_code.co_filename:
+            files.append(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return files
+
+
+def test_a_native_call_takes_one_frame_and_a_foreign_one_stays_in_three_files() -> None:
+    llama, data = load(LLAMA), sample(torch.float32)
+    q, k = data.in_layout(1)
+    for rest, options in llama_calls(data, 1).values():
+        frames = frames_of(lambda r=rest, o=options: llama.apply_rotary_pos_emb(q, k, *r, **o))  # type: ignore[misc]
+        assert len(set(frames)) <= 3
+        assert len(frames) <= 21
+    if Version(RELEASE) >= Version("4.38.0"):
+        assert len(frames_of(lambda: llama.apply_rotary_pos_emb(q, k, data.cos, data.sin))) == 1
 
 
 def test_gradients_are_those_of_the_native_call() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 import rope_compat
 from rope_compat import _api as api
+from rope_compat._rules import rooms
 
 PAIRS = [
     (module, name)
@@ -167,7 +168,9 @@ def test_a_failure_half_way_puts_everything_back(monkeypatch: pytest.MonkeyPatch
         def propose(self, *_: object) -> list[Any]:
             raise LookupError("half-way")
 
-    monkeypatch.setattr(api.remote_code, "rules", lambda *_: [Failing()])
+    # Equal options have the same rules again, which are remembered.
+    monkeypatch.setattr(api, "_rules", api._rules.__wrapped__)
+    monkeypatch.setattr(rooms.remote_code, "rules", lambda *_: [Failing()])
     with pytest.raises(rope_compat.PatchError, match="LookupError: half-way"):
         rope_compat.patch()
     assert held(module, "apply_rotary_pos_emb") == before

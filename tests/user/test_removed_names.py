@@ -18,9 +18,10 @@ from support.installed import LLAMA, QWEN2_5_VL, RELEASE, has_module
 
 import rope_compat
 from rope_compat._adapters.removed_names.lookup import record_of
+from rope_compat._cli.doctor_page import lost_names as removed_names_of
+from rope_compat._cli.doctor_page import lost_names_section as removed_names_section
 from rope_compat._facts.removed_names import TABLE, is_due
 from rope_compat._report.page import Row
-from rope_compat._report.removed_names import removed_names_of, removed_names_section
 from rope_compat._rules.removed_names import loses_names
 from rope_compat.catalog.store import catalog as store
 

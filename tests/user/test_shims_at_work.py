@@ -12,6 +12,7 @@ from support.replacements import in_pairs
 
 import rope_compat
 from rope_compat import _api as api
+from rope_compat._rules import rooms
 from rope_compat._rules.shim import Shim
 
 HERE = Version(RELEASE)
@@ -89,9 +90,9 @@ def test_a_shim_is_at_work_where_it_is_due(shim: Shim, at_work: set[str]) -> Non
 
 
 def test_arguments_choose_what_is_at_work() -> None:
-    load = {shim.name for shim in api.loading.SHIMS}
-    config = {shim.name for room in api._ROOMS["config"] for shim in room.SHIMS}
-    numbers = {shim.name for shim in api.other_numbers.SHIMS}
+    load = {shim.name for shim in rooms.loading.SHIMS}
+    config = {shim.name for room in rooms._ROOMS["config"] for shim in room.SHIMS}
+    numbers = {shim.name for shim in rooms.other_numbers.SHIMS}
     with rope_compat.patched(written_for="4.49.0", on_problem="ignore") as patch:
         assert not numbers & {entry.rule for entry in patch.journal}
         assert not numbers & {shim.name for shim in patch.plan.shims}

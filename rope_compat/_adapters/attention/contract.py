@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import dis
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any, Literal
 
-from ..._patching.references import own_classes
 from ..._utils.disguise import native_of
 from ..functions.signature import code_of, live_signature
 
@@ -190,12 +189,12 @@ class Caller:
         return self.values == 2 and EMBEDDINGS in self.handed
 
 
-def read_caller(module: ModuleType, attention: type[Any]) -> Caller | None:
-    """How the module's layers call a class of attention; None where they differ, or are the user's as well.
+def read_caller(own: Iterable[tuple[str, type[Any]]], attention: type[Any]) -> Caller | None:
+    """How layers, among a module's own classes, call attention; None where they differ, or are the user's.
 
     Of several layers, those count that are named like the attention.
     """
-    found = dict(_callers(module))
+    found = dict(_callers(own))
     stem = attention.__name__.partition("Attention")[0].removesuffix("Flash").removesuffix("Sdpa")
     alike = {name: caller for name, caller in found.items() if name == f"{stem}DecoderLayer"}
     alike = alike or {name: caller for name, caller in found.items() if name.startswith(stem)}
@@ -203,12 +202,12 @@ def read_caller(module: ModuleType, attention: type[Any]) -> Caller | None:
     return different.pop() if len(different) == 1 else None
 
 
-def _callers(module: ModuleType) -> Iterator[tuple[str, Caller]]:
-    for name, cls in own_classes(module):
+def _callers(own: Iterable[tuple[str, type[Any]]]) -> Iterator[tuple[str, Caller]]:
+    for name, cls in own:
         if not name.endswith("Layer"):
             continue
         forward = native_of(vars(cls).get("forward"))
-        if not isinstance(forward, FunctionType) or forward.__module__ != module.__name__:
+        if not isinstance(forward, FunctionType) or forward.__module__ != cls.__module__:
             continue
         code = code_of(forward)
         if code is not None and not set(CHILDREN).isdisjoint(code.co_names):

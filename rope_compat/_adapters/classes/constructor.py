@@ -18,7 +18,6 @@ from .state import STATE, LegacyTables, Scaled, by_length
 __all__ = ["LegacyNames", "adapt_constructor", "scale"]
 
 Init = Callable[..., None]
-Construct = Callable[[Any, tuple[Any, ...], dict[str, Any]], None]
 
 _OWN_TABLES = "_set_cos_sin_cache"
 #: What stands beside a config from 4.43.0 to 4.47.1; what a constructor takes beyond these is its own.
@@ -33,22 +32,16 @@ def adapt_constructor(native: Init, cls: type, shape: Shape, info: AdapterInfo, 
     `shape.constructor` must be one that is known.
     """
     if shape.constructor != "config":
-        construct = (_on_both if shape.constructor == "both" else _on_dim)(native, cls, shape, info, legacy)
-
-        def of_dim_or_config(self: Any, *args: Any, **kwargs: Any) -> None:
-            construct(self, args, kwargs)
-
-        return of_dim_or_config
-
-    construct = _on_config(native, cls, shape, info, legacy)
+        return (_on_both if shape.constructor == "both" else _on_dim)(native, cls, shape, info, legacy)
+    translated = _on_config(native, cls, shape, info, legacy)
 
     def of_config_or_dim(self: Any, config: Any = None, *rest: Any, **kwargs: Any) -> None:
         if not rest and not kwargs and config is not None and type(config) is not int:
             native(self, config)
         elif rest or type(config) is int:
-            construct(self, (config, *rest), kwargs)
+            translated(self, (config, *rest), kwargs)
         else:
-            construct(self, (), kwargs if config is None else {**kwargs, "config": config})
+            translated(self, (), kwargs if config is None else {**kwargs, "config": config})
 
     return of_config_or_dim
 
@@ -78,12 +71,12 @@ def _config_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return kwargs.get("config", args[0] if args and not isinstance(args[0], (int, float)) else None)
 
 
-def _on_config(native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: LegacyNames) -> Construct:
+def _on_config(native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: LegacyNames) -> Init:
     """Native: ``(config, device=None)`` from 4.48.0, ``(config)`` from 5.19.0."""
     takes_device = "device" in shape.init
     known = frozenset(shape.init)
 
-    def construct(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def translated(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not _says_dim(args, kwargs) or "config" in kwargs:
             if len(args) <= len(known) and known.issuperset(kwargs):
                 native(self, *args, **kwargs)
@@ -106,7 +99,7 @@ def _on_config(native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy:
         _name_arguments(self, given_dim)
         _use_own_tables(self, cls)
 
-    return construct
+    return translated
 
 
 def _with_device(native: Init, self: Any, config: Any, device: Any, takes_device: bool) -> None:
@@ -132,10 +125,10 @@ def _foreign_config(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any,
     return None
 
 
-def _on_both(native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: LegacyNames) -> Construct:
+def _on_both(native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: LegacyNames) -> Init:
     """Native: 4.43.0 to 4.47.1, ``(dim=None, ..., rope_type="default", config=None)``."""
 
-    def construct(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def of_dim_or_config(self: Any, *args: Any, **kwargs: Any) -> None:
         if args and not isinstance(args[0], (int, float)) and args[0] is not None:
             # The config comes first from 4.48.0 on; here that would be dim.
             given = _foreign_config(args, kwargs)
@@ -152,14 +145,14 @@ def _on_both(native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: L
         if _says_dim(args, kwargs):
             _use_own_tables(self, cls)
 
-    return construct
+    return of_dim_or_config
 
 
-def _on_dim(native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: LegacyNames) -> Construct:
+def _on_dim(native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: LegacyNames) -> Init:
     """Native: ``(dim, max_position_embeddings, base, device)`` and the like, to 4.42.4 (some to 4.44.2)."""
     known = frozenset(shape.init)
 
-    def construct(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def of_dim_or_config(self: Any, *args: Any, **kwargs: Any) -> None:
         config = _config_of(args, kwargs)
         if config is None:
             if len(args) <= len(shape.init) and known.issuperset(kwargs):
@@ -180,7 +173,7 @@ def _on_dim(native: Init, cls: type, shape: Shape, info: AdapterInfo, legacy: Le
         _construct(native, self, shape, from_config(config), length, given[1], **own)
         self.config = config
 
-    return construct
+    return of_dim_or_config
 
 
 def _construct(

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...rotary import layouts
 from ...rotary.operations import deinterleave, vision
 from ...rotary.rotation import rotate_pair
-from .base import AdapterInfo, Context, misfit, refuse
+from .base import MARK, AdapterInfo, Context, misfit, refuse
 from .build import build_adapter
 from .restoring import restore
 from .signature import live_signature

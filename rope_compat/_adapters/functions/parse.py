@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ...rotary import layouts
-from ...rotary.layouts import is_table
 
 __all__ = [
     "MislaidCall",
@@ -163,7 +162,7 @@ def _options(
 
 def length_of(call: RotaryCall) -> int | None:
     """How many positions cos and sin of a call hold; None where rows of a table are taken by an offset."""
-    if call.position_ids is not None and is_table(call.cos):
+    if call.position_ids is not None and layouts.is_table(call.cos):
         return call.position_ids.shape[-1]
     return None if call.offset is not None or call.cos.dim() == 4 else call.cos.shape[-2]
 

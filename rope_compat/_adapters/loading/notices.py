@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._environment.announce import announce
+from ..._environment import announce
 from ..._settings import OnProblem
 from ..._utils.ownership import qualified_name
 from ...errors import IncompatibleVersionError, IncompatibleVersionWarning, OutsideRopeWarning

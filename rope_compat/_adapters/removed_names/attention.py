@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..._environment.announce import announce
+from ..._environment import announce
 from ..._patching.edits import MISSING
 from ...errors import DeadPatchWarning, IncompatibleVersionError
 from .lookup import names_when_last_there, was_there_in

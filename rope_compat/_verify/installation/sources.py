@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ... import catalog
-from ...catalog.reading.words import HINT, is_function_name, is_rotary_name
+from ..._facts.rope_names import HINT, is_function_name, is_rotary_name
 
 __all__ = ["Defined", "defined"]
 

@@ -1,4 +1,4 @@
-"""Reads one source file into facts, by parsing alone; nothing is imported or executed.
+"""Reads source files into facts, by parsing alone; nothing is imported or executed.
 
-`rope_compat.catalog.reading.module.read_module` is the entry; the other modules each read one kind of fact.
+`rope_compat.catalog.reading.release` puts together what the other modules read, each one kind of fact.
 """

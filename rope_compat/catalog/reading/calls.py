@@ -12,9 +12,10 @@ import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from rope_compat.catalog.reading.facts import Binding, Definition, Use
-from rope_compat.catalog.reading.statements import top_level
-from rope_compat.catalog.reading.words import is_rotary_name, words
+from rope_compat._facts.rope_names import is_rotary_name, words
+from rope_compat.catalog.model import Definition, Use
+from rope_compat.catalog.reading.facts import Binding
+from rope_compat.catalog.reading.names import top_level
 
 __all__ = ["call_shape", "uses_of"]
 

@@ -1,10 +1,12 @@
-"""The facts that are read from one source file: plain tuples, so that they hash, compare and pickle."""
+"""What is read of one source file: plain tuples, so that they hash, compare and pickle."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Binding", "Constructor", "Definition", "Lazy", "ModuleFacts", "Use"]
+from rope_compat.catalog.model import Definition, Use
+
+__all__ = ["Binding", "Constructor", "Lazy", "ModuleFacts"]
 
 
 class Binding(NamedTuple):
@@ -22,29 +24,6 @@ class Binding(NamedTuple):
     origin: str = ""
 
 
-class Definition(NamedTuple):
-    """One target as one release defines it.
-
-    Attributes:
-        kind: ``function``, ``class``, ``method``, ``mapping``, ``field`` (of a configuration class),
-            ``reexport``, or ``carrier`` (not RoPE's own, but takes or computes something of RoPE).
-        signature: what `rope_compat.catalog.signature.text_of` gives. Of a class, that of its constructor
-            without ``self``; of a mapping, its keys; of a field, its default; of a re-export, its origin.
-        body: fingerprint of the code, see `rope_compat.catalog.reading.fingerprint`; empty where none is
-        kept.
-        decorators: source of each decorator, as normalized by `ast.unparse`.
-        bases: source of each base class.
-        condition: when the target is there; empty where it always is.
-    """
-
-    kind: str
-    signature: str
-    body: str = ""
-    decorators: tuple[str, ...] = ()
-    bases: tuple[str, ...] = ()
-    condition: str = ""
-
-
 class Constructor(NamedTuple):
     """What is needed to find out how a class is constructed: its own signature, or where it inherits one.
 
@@ -53,20 +32,6 @@ class Constructor(NamedTuple):
 
     signature: str | None
     bases: tuple[str, ...]
-
-
-class Use(NamedTuple):
-    """How a module's own code uses a target, and at how many places.
-
-    Attributes:
-        target: ``module:qualname``; ``?:name`` for an attribute of this name whose class is not known.
-        shape: see `rope_compat.catalog.reading.calls`.
-        places: number of places.
-    """
-
-    target: str
-    shape: str
-    places: int
 
 
 class Lazy(NamedTuple):

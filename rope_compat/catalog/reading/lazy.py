@@ -1,8 +1,9 @@
-"""What a package offers that replaces itself by transformers' ``_LazyModule``.
+"""Names that are looked up when they are asked for: by ``_LazyModule``, or by a module's ``__getattr__``.
 
-Two ways exist. To 4.47 (and still for single packages later) ``_import_structure`` lists modules and names.
-From 4.48 on, ``define_import_structure`` scans a directory for ``__all__`` and for decorated objects. The
-root package of 5.x does both.
+A package that replaces itself by transformers' ``_LazyModule`` says in one of two ways what it offers. To
+4.47 (and still for single packages later) ``_import_structure`` lists modules and names. From 4.48 on,
+``define_import_structure`` scans a directory for ``__all__`` and for decorated objects. The root package of
+5.x does both.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import ast
 from collections.abc import Iterator
 
 from rope_compat.catalog.reading.facts import Lazy
-from rope_compat.catalog.reading.names import IMPORT_STRUCTURE, Flow
-from rope_compat.catalog.reading.statements import top_level
+from rope_compat.catalog.reading.names import IMPORT_STRUCTURE, Flow, top_level
 
-__all__ = ["FAST_IMAGE_PROCESSORS", "lazy_of", "offered_by"]
+__all__ = ["FAST_IMAGE_PROCESSORS", "lazy_of", "offered_by", "served_by"]
 
 #: Stands for a whole rule among the aliases.
 FAST_IMAGE_PROCESSORS = ("image_processing_*_fast", "image_processing_*")
@@ -121,3 +121,38 @@ def _created_alias(call: ast.Call) -> Iterator[tuple[str, str]]:
         tail = old.values[-1]
         if isinstance(tail, ast.Constant):
             yield str(tail.value).lstrip("."), str(new.value).lstrip(".")
+
+
+def served_by(tree: ast.Module) -> set[str]:
+    """Names that a module serves by its own ``__getattr__`` (PEP 562), as far as they stand in the source.
+
+    transformers does so for pipelines that are loaded when asked for, and for names that have moved or are
+    deprecated. The names are the strings of the collections that the function refers to, or that made it.
+    """
+    found: set[str] = set()
+    tables: dict[str, ast.expr] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            name = statement.targets[0].id
+            tables[name] = statement.value
+            if name == "__getattr__":
+                dictionaries = (node for node in ast.walk(statement.value) if isinstance(node, ast.Dict))
+                found.update(each for table in dictionaries for each in _strings(table))
+        elif isinstance(statement, ast.FunctionDef) and statement.name == "__getattr__":
+            used = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+            found.update(each for name in used & set(tables) for each in _strings(tables[name]))
+    return {name for name in found if name.isidentifier()}
+
+
+def _strings(table: ast.expr) -> Iterator[str]:
+    if isinstance(table, ast.Call) and len(table.args) == 1:  # frozenset({...})
+        table = table.args[0]
+    if isinstance(table, ast.Dict):
+        elements = [key for key in table.keys if key is not None]
+    elif isinstance(table, (ast.List, ast.Tuple, ast.Set)):
+        elements = table.elts
+    else:
+        return
+    yield from (
+        each.value for each in elements if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    )

@@ -14,13 +14,36 @@ from dataclasses import dataclass, field
 
 from rope_compat.catalog.reading.facts import Binding
 
-__all__ = ["EXPORTED", "IMPORT_STRUCTURE", "Flow", "both", "either", "flow_of", "negated", "resolve"]
+__all__ = [
+    "EXPORTED",
+    "IMPORT_STRUCTURE",
+    "Flow",
+    "both",
+    "either",
+    "flow_of",
+    "negated",
+    "top_level",
+]
 
 #: Prefixes of names that stand for entries of lists, not for bindings: no identifier contains a colon.
 EXPORTED = "__all__:"
 IMPORT_STRUCTURE = "_import_structure:"
 _OTHER_FLOWS = (ast.For, ast.AsyncFor, ast.While)
 _TRY: tuple[type[ast.Try], ...] = (ast.Try, *filter(None, [getattr(ast, "TryStar", None)]))  # Python 3.11
+
+
+def top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements of a body, those below ``if`` and ``try`` included: these bind names too."""
+    for statement in body:
+        if isinstance(statement, ast.If):
+            yield from top_level([*statement.body, *statement.orelse])
+        elif isinstance(statement, ast.Try):
+            handlers = [each for handler in statement.handlers for each in handler.body]
+            yield from top_level([*statement.body, *handlers, *statement.orelse, *statement.finalbody])
+        elif isinstance(statement, (ast.With, ast.AsyncWith)):
+            yield from top_level(statement.body)
+        else:
+            yield statement
 
 
 @dataclass
@@ -67,7 +90,7 @@ def flow_of(body: Iterable[ast.stmt], package: str) -> Flow:
     return flow
 
 
-def resolve(package: str, level: int, module: str | None) -> str:
+def _resolve(package: str, level: int, module: str | None) -> str:
     """The absolute name of the module that an import statement names."""
     if level == 0:
         return module or ""
@@ -147,7 +170,7 @@ def _step(statement: ast.stmt, flow: Flow, package: str) -> None:
 
 
 def _import_from(statement: ast.ImportFrom, flow: Flow, package: str) -> None:
-    module = resolve(package, statement.level, statement.module)
+    module = _resolve(package, statement.level, statement.module)
     for alias in statement.names:
         if alias.name == "*":
             flow.stars.append((module, ""))

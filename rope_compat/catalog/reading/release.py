@@ -1,19 +1,23 @@
-"""From the facts of single files to the facts of a release: what needs more than one file to be known.
+"""One source file, read once into all facts; and from the facts of files those of a release.
 
-Star imports, ``_LazyModule`` packages, and the constructors that classes inherit.
+Star imports, ``_LazyModule`` packages, and constructors that are inherited need more than one file.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
-from rope_compat.catalog.reading.facts import Binding, Constructor, Definition, Lazy, ModuleFacts, Use
-from rope_compat.catalog.reading.lazy import FAST_IMAGE_PROCESSORS
-from rope_compat.catalog.reading.names import both, either
+from rope_compat._facts.rope_names import HINT, is_rope_module
+from rope_compat.catalog.model import Definition, Name, ReleaseFacts
+from rope_compat.catalog.reading.calls import uses_of
+from rope_compat.catalog.reading.facts import Binding, Constructor, Lazy, ModuleFacts
+from rope_compat.catalog.reading.lazy import FAST_IMAGE_PROCESSORS, lazy_of, offered_by, served_by
+from rope_compat.catalog.reading.names import EXPORTED, IMPORT_STRUCTURE, both, either, flow_of
+from rope_compat.catalog.reading.targets import constructors_of, fields_of, is_target_file, targets_of
 
-__all__ = ["Name", "ReleaseFacts", "assemble", "module_name"]
+__all__ = ["assemble", "module_name", "read_module"]
 
 #: What ``define_import_structure`` passes over.
 _NOT_SCANNED = ("convert_", "modular_", "__init__")
@@ -21,21 +25,44 @@ _PLAIN_BASES = frozenset({"Module", "object", "Protocol", "ABC", "Function", "En
 _NOTHING: Mapping[str, Binding] = {}
 
 
-class Name(NamedTuple):
-    """One importable name: see `rope_compat.catalog.reading.facts.Binding`."""
+def read_module(source: bytes, module: str, *, is_package: bool) -> ModuleFacts:
+    """The facts of one file.
 
-    name: str
-    kind: str
-    condition: str
-
-
-class ReleaseFacts(NamedTuple):
-    """The facts of one release, by module."""
-
-    version: str
-    names: dict[str, tuple[Name, ...]]
-    targets: dict[str, tuple[tuple[str, Definition], ...]]
-    uses: dict[str, tuple[Use, ...]]
+    ``module`` is the dotted name that the file is imported by, ``is_package`` whether it is an
+    ``__init__.py``. Raises `SyntaxError` where the source is not Python of the version that runs this, and
+    `ValueError` where it holds null bytes.
+    """
+    tree = ast.parse(source)
+    package = module if is_package else module.rpartition(".")[0]
+    flow = flow_of(tree.body, package)
+    names = {
+        name: binding
+        for name, binding in flow.names.items()
+        if not name.startswith((EXPORTED, IMPORT_STRUCTURE))
+    }
+    if "__getattr__" in names:
+        names = {**{name: Binding("value") for name in served_by(tree)}, **names}
+    listed = "__all__" in names and not flow.unreadable
+    exports = (
+        tuple(name.removeprefix(EXPORTED) for name in flow.names if name.startswith(EXPORTED))
+        if listed
+        else None
+    )
+    facts = ModuleFacts(
+        names=names,
+        stars=tuple(flow.stars),
+        exports=exports,
+        offered=offered_by(tree, exports),
+        lazy=lazy_of(tree, flow) if is_package else None,
+        targets={},
+        constructors=constructors_of(tree, names) if is_target_file(module) else {},
+        uses=(),
+    )
+    if not (is_target_file(module) and (HINT.search(source) or is_rope_module(module))):
+        return facts
+    targets = targets_of(tree, module, names, module.partition(".")[0])
+    uses = uses_of(tree, module, names, targets) if targets else ()
+    return facts._replace(targets=targets | fields_of(tree, module), uses=uses)
 
 
 def module_name(path: str) -> str:

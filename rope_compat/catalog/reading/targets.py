@@ -13,6 +13,9 @@ What counts, in modules that are not of TensorFlow or Flax, not weight conversio
 Names decide, and nothing else, so that a target is one in every release that has it, and its spans are those
 in which it exists. What code does is kept apart, as *carriers*: other functions and methods, in the releases
 in which they take or compute something of RoPE, such as attention's ``forward(..., position_embeddings)``.
+
+Fields of configuration classes that describe a rotary embedding come from parameters of ``__init__`` (to
+5.3), annotated class attributes (the dataclasses since), attributes that ``__init__`` sets, or properties.
 """
 
 from __future__ import annotations
@@ -20,35 +23,32 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
-from rope_compat.catalog.reading.facts import Binding, Constructor, Definition
-from rope_compat.catalog.reading.fingerprint import fingerprint
-from rope_compat.catalog.reading.statements import top_level
-from rope_compat.catalog.reading.words import (
+from rope_compat._facts.rope_names import (
+    NOT_TORCH,
+    OTHER_TARGETS,
+    is_field_name,
     is_function_name,
     is_parameter_name,
     is_rope_module,
     is_rotary_name,
 )
-from rope_compat.catalog.signature import text_of
+from rope_compat.catalog.model import Definition
+from rope_compat.catalog.reading.facts import Binding, Constructor
+from rope_compat.catalog.reading.fingerprint import fingerprint
+from rope_compat.catalog.reading.names import top_level
+from rope_compat.catalog.signature import parameters_of, text_of
 
-__all__ = ["constructors_of", "is_target_file", "targets_of"]
+__all__ = ["constructors_of", "fields_of", "is_target_file", "targets_of"]
 
-_NOT_TORCH = ("modeling_tf_", "modeling_flax_", "modular_", "convert_")
-#: GPT-J's and CodeGen's function for the tables, and Idefics' rotary class.
-_OTHER_TARGETS = frozenset(
-    {
-        "transformers.models.gptj.modeling_gptj:create_sinusoidal_positions",
-        "transformers.models.codegen.modeling_codegen:create_sinusoidal_positions",
-        "transformers.models.idefics.modeling_idefics:IdeficsEmbedding",
-    }
-)
+#: Stand where a field's default would: the caller has to give a value; the class works it out; a property.
+_REQUIRED, _COMPUTED, _PROPERTY = "<required>", "<computed>", "<property>"
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def is_target_file(module: str) -> bool:
     """Whether a module may define targets; what is left out is listed above."""
-    return not module.rpartition(".")[2].startswith(_NOT_TORCH)
+    return not module.rpartition(".")[2].startswith(NOT_TORCH)
 
 
 def targets_of(
@@ -62,7 +62,7 @@ def targets_of(
         if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
             is_class = isinstance(statement, ast.ClassDef)
             named = is_rotary_name(statement.name) if is_class else is_function_name(statement.name)
-            if not (everything or named or f"{module}:{statement.name}" in _OTHER_TARGETS):
+            if not (everything or named or f"{module}:{statement.name}" in OTHER_TARGETS):
                 others.append(statement)
             elif isinstance(statement, ast.ClassDef):
                 found.update(_rotary_class(statement))
@@ -114,13 +114,8 @@ def _sources(nodes: list[ast.expr]) -> tuple[str, ...]:
 
 
 def _has_rotary_parameter(node: Function) -> bool:
-    every = {each.arg for each in _arguments(node)}
+    every = {name for name, _ in parameters_of(node.args)}
     return {"cos", "sin"} <= every or any(map(is_parameter_name, every))
-
-
-def _arguments(node: Function) -> list[ast.arg]:
-    arguments = node.args
-    return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
 
 
 def _methods(statement: ast.ClassDef) -> Iterator[Function]:
@@ -185,32 +180,15 @@ def _own_constructor(statement: ast.ClassDef) -> str | None:
     """The constructor's signature without ``self``; None where the class inherits it."""
     for method in _methods(statement):
         if method.name == "__init__":
-            return without_first(method.args)
+            return text_of(method.args, without_first=True)
     bases = {each.rpartition(".")[2] for each in _sources(statement.bases)}
     decorators = {each.partition("(")[0].rpartition(".")[2] for each in _sources(statement.decorator_list)}
     if "TypedDict" in bases or "dataclass" in decorators:
-        return _fields(statement, keywords_only="TypedDict" in bases)
+        return _annotated(statement, keywords_only="TypedDict" in bases)
     return None
 
 
-def without_first(arguments: ast.arguments) -> str:
-    """The signature text without the first positional parameter."""
-    positional = [*arguments.posonlyargs, *arguments.args]
-    if not positional:
-        return text_of(arguments)
-    rest = ast.arguments(
-        posonlyargs=arguments.posonlyargs[1:],
-        args=arguments.args if arguments.posonlyargs else arguments.args[1:],
-        vararg=arguments.vararg,
-        kwonlyargs=arguments.kwonlyargs,
-        kw_defaults=arguments.kw_defaults,
-        kwarg=arguments.kwarg,
-        defaults=arguments.defaults[-(len(positional) - 1) :] if len(positional) > 1 else [],
-    )
-    return text_of(rest)
-
-
-def _fields(statement: ast.ClassDef, *, keywords_only: bool) -> str:
+def _annotated(statement: ast.ClassDef, *, keywords_only: bool) -> str:
     """The constructor of a dataclass or TypedDict, from its annotated fields."""
     fields = [
         (node.target.id, ast.unparse(node.value) if node.value else "")
@@ -234,3 +212,58 @@ def _mapping(statement: ast.stmt) -> Iterator[tuple[str, Definition]]:
             for k, v in zip(value.keys, value.values, strict=True)
         )
         yield target.id, Definition("mapping", f"{{{keys}}}", fingerprint([statement]))
+
+
+def fields_of(tree: ast.Module, module: str) -> dict[str, Definition]:
+    """RoPE fields of the configuration classes of a module, as ``Class.field``."""
+    in_configuration = module.rpartition(".")[2].startswith("configuration_")
+    found: dict[str, Definition] = {}
+    for statement in top_level(tree.body):
+        if not isinstance(statement, ast.ClassDef):
+            continue
+        if in_configuration or statement.name.endswith("Config"):
+            for field, default in _fields(statement):
+                # What a parameter or an annotation says comes before what the code does with it.
+                found.setdefault(f"{statement.name}.{field}", Definition("field", default))
+    return found
+
+
+def _fields(statement: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    methods = [node for node in statement.body if isinstance(node, ast.FunctionDef)]
+    for node in statement.body:
+        name, value = _class_attribute(node)
+        if is_field_name(name):
+            yield name, ast.unparse(value) if value else _REQUIRED
+    for method in methods:
+        if method.name == "__init__":
+            for name, default in parameters_of(method.args):
+                if is_field_name(name):
+                    yield name, ast.unparse(default) if default is not None else _REQUIRED
+            yield from _assigned(method)
+    for method in methods:
+        if is_field_name(method.name) and "property" in map(ast.unparse, method.decorator_list):
+            yield method.name, _PROPERTY
+
+
+def _class_attribute(node: ast.stmt) -> tuple[str, ast.expr | None]:
+    """Name and value of an attribute that a class body sets or annotates; an empty name where it does not."""
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        return node.target.id, node.value
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        return node.targets[0].id, node.value
+    return "", None
+
+
+def _assigned(method: ast.FunctionDef) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(method):
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(node, ast.AnnAssign):
+            target = node.target
+        if (
+            isinstance(target, ast.Attribute)
+            and isinstance(target.value, ast.Name)
+            and target.value.id == "self"
+            and is_field_name(target.attr)
+        ):
+            value = getattr(node, "value", None)
+            yield target.attr, ast.unparse(value) if isinstance(value, ast.Constant) else _COMPUTED

@@ -1,7 +1,7 @@
 """Is the installed transformers plainly a release that works? Decided in a millisecond, or left open.
 
-`rope_compat._environment` knows everything and takes some twenty times as long, most of it for imports. For
-the usual case, a release from an index, the directory that holds the package says enough.
+`rope_compat._environment.detect` knows everything and takes some twenty times as long, most of it for
+imports. For the usual case, a release from an index, the directory that holds the package says enough.
 """
 
 from __future__ import annotations
@@ -10,16 +10,10 @@ import importlib.util
 import os
 import sys
 
-# Not from the package, which imports this when it is first asked: patch() has no time for it.
-from .catalog import query as catalog
+from rope_compat import catalog
+from rope_compat._facts.releases import WANTS_PYTHON_3_11, WITH_WARNINGS
 
 __all__ = ["WITH_WARNINGS", "plain_release"]
-
-#: Supported releases that `rope_compat._environment.KNOWN_BAD` warns of, on any Python.
-WITH_WARNINGS = ("5.0.0", "5.1.0", "5.2.0")
-
-#: First release that wants Python 3.11 (Requires-Python of 5.21.0).
-_WANTS_3_11 = "5.21.0"
 
 
 def plain_release() -> str | None:
@@ -54,13 +48,11 @@ def plain_release() -> str | None:
 
 def _is_plain(version: str) -> bool:
     known = catalog.releases()
-    if version not in known or version in WITH_WARNINGS:
+    oldest, newest = catalog.oldest_supported(), catalog.newest_supported()
+    # A catalog that a user has made may lack any of these.
+    if not {version, oldest, newest} <= set(known) or version in WITH_WARNINGS:
         return False
     place = known.index(version)
-    # A catalog that a user has made may lack either end.
-    oldest, newest = catalog.oldest_supported(), catalog.newest_supported()
-    if oldest not in known or newest not in known:
-        return False
     if not known.index(oldest) <= place <= known.index(newest):
         return False
-    return sys.version_info >= (3, 11) or place < known.index(_WANTS_3_11)
+    return sys.version_info >= (3, 11) or place < known.index(WANTS_PYTHON_3_11)

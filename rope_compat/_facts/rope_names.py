@@ -1,4 +1,4 @@
-"""Which names belong to rotary position embeddings.
+"""Which names of transformers' source belong to rotary position embeddings.
 
 Names are split into words, so that ``Europarl``, ``property`` and ``PreTrained`` are not taken for them.
 """
@@ -11,6 +11,8 @@ import re
 
 __all__ = [
     "HINT",
+    "NOT_TORCH",
+    "OTHER_TARGETS",
     "is_field_name",
     "is_function_name",
     "is_parameter_name",
@@ -24,11 +26,22 @@ HINT = re.compile(
     rb"rot(?:ary|atory|ate_|_pos)|rope|freqs|inv_freq|yarn|cos_sin|position_embeddings",
     re.IGNORECASE,
 )
+#: How files begin that are of TensorFlow or Flax, sources of other files, or convert checkpoints.
+NOT_TORCH = ("modeling_tf_", "modeling_flax_", "modular_", "convert_")
+#: What belongs to RoPE, but not by its name: the tables of GPT-J and CodeGen, Idefics' rotary class.
+OTHER_TARGETS = frozenset(
+    {
+        "transformers.models.gptj.modeling_gptj:create_sinusoidal_positions",
+        "transformers.models.codegen.modeling_codegen:create_sinusoidal_positions",
+        "transformers.models.idefics.modeling_idefics:IdeficsEmbedding",
+    }
+)
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 # Words of several capitals that the pattern above would take apart.
 _TOGETHER = (("RoPE", "Rope"), ("MRope", "Mrope"))
 _ROPE = frozenset({"rotary", "rotatory", "rope", "mrope"})
+_PAIRS = frozenset({("rot", "pos"), ("inv", "freq"), ("freqs", "ci"), ("freqs", "cis"), ("cos", "sin")})
 _WHAT_IS_ROTATED = frozenset({"half", "every", "pairwise", "pairs", "queries", "interleaved", "interleave"})
 _PARAMETERS = frozenset({"position_embeddings", "freqs_cis", "freqs_ci", "inv_freq", "rotary", "rope"})
 _FIELDS = frozenset({"original_max_position_embeddings", "default_theta"})
@@ -46,12 +59,7 @@ def words(name: str) -> tuple[str, ...]:
 def is_rotary_name(name: str) -> bool:
     """Whether a class, method, mapping or attribute of this name belongs to RoPE, by its name alone."""
     found = words(name)
-    if not _ROPE.isdisjoint(found):
-        return True
-    return any(
-        pair in {("rot", "pos"), ("inv", "freq"), ("freqs", "ci"), ("freqs", "cis"), ("cos", "sin")}
-        for pair in itertools.pairwise(found)
-    )
+    return not (_ROPE.isdisjoint(found) and _PAIRS.isdisjoint(itertools.pairwise(found)))
 
 
 @functools.lru_cache(maxsize=65536)

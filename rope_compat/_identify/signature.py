@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice, product
@@ -24,23 +23,30 @@ _NAMES: dict[Role, str] = {
     "first of k": "cos_k k_cos",
     "second of k": "sin_k k_sin",
     "table": "freqs freqs_cis freqs_ci rotary_pos_emb rope_cache rotary_emb emb pos_emb sinusoidal_pos pe "
-    "cis "
-    "freqs_complex position_embeddings image_rotary_emb cos_sin_cache cos_sin rotary rope freq freqs_cis_img "
-    "pos grid_freqs rot embedding",
+    "cis freqs_complex position_embeddings image_rotary_emb cos_sin_cache cos_sin rotary rope freq "
+    "freqs_cis_img pos grid_freqs rot embedding",
     "positions": "position_ids positions pos input_pos position pos_ids cache_position indexes "
     "token_positions",
     "offset": "offset start_pos position_offset seqlen_offset seqlen_offsets start_index",
     "sections": "mrope_section",
     "axis": "unsqueeze_dim",
 }
-_ROLES_OF: dict[str, list[Role]] = {}
-for _role, _names in _NAMES.items():
-    for _name in _names.split():
-        _ROLES_OF.setdefault(_name, []).append(_role)
-
-_UNKNOWN: list[Role] = ["x", "table", "first", "second", "positions"]
 _TABLES = ("first", "second", "first of k", "second of k", "table")
+_UNKNOWN: list[Role] = ["x", "table", "first", "second", "positions"]
 _MOST = 40  # assignments that are tried; parameters with names that say nothing have many
+
+#: For ``(*args)`` and functions of C: the widespread orders.
+_WITHOUT_NAMES: tuple[tuple[Role, ...], ...] = (
+    ("x",),
+    ("x", "table"),
+    ("x", "positions"),
+    ("x", "first", "second"),
+    ("x", "x", "table"),
+    ("x", "x", "positions"),
+    ("x", "x", "first", "second"),
+    ("x", "x", "first", "second", "positions"),
+    ("x", "x", "x", "first", "second"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,22 +67,26 @@ class Roles:
         """The parameters that have this role in every call."""
         return tuple(name for name, each in self.given if each == role)
 
-    def has(self, role: Role) -> bool:
-        """Whether every call has such an argument."""
-        return any(each == role for _, each in self.given)
+    def may(self, role: Role) -> tuple[str, ...]:
+        """The parameters that have this role in a call that passes them."""
+        return tuple(name for name, each in self.optional if each == role)
 
 
 def possible_roles(function: Callable[..., Any]) -> list[Roles]:
     """Every reading of the signature that makes sense, most likely first; nothing is called."""
     signature = live_signature(function)
-    named = [] if signature is None else [p for p in signature.parameters.values() if p.kind not in _STARS]
+    every = [] if signature is None else list(signature.parameters.values())
+    named = [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     required = [p for p in named if p.default is p.empty]
-    if not named or (signature is not None and not required and _has_star(signature)):
-        return _without_names()
+    if not named or (not required and any(p.kind is p.VAR_POSITIONAL for p in every)):
+        return [
+            Roles(tuple((f"argument {i}", role) for i, role in enumerate(order)), (), True)
+            for order in _WITHOUT_NAMES
+        ]
     choices: list[list[Role]] = []
     names, optional = [], []
     for place, parameter in enumerate(named):
-        roles = list(_ROLES_OF.get(parameter.name, ()))
+        roles = [role for role, known in _NAMES.items() if parameter.name in known.split()]
         if parameter.default is parameter.empty:
             names.append(parameter.name)
             choices.append(roles or (["x"] if place == 0 and len(required) > 1 else _UNKNOWN))
@@ -86,45 +96,19 @@ def possible_roles(function: Callable[..., Any]) -> list[Roles]:
         else:
             optional += [(parameter.name, role) for role in roles if role in ("positions", "offset", "axis")]
     by_place = any(p.kind is p.POSITIONAL_ONLY for p in named)
-    found = [
+    found = (
         Roles(tuple(zip(names, roles, strict=True)), tuple(optional), by_place)
         for roles in product(*choices)
         if _makes_sense(roles)
-    ]
+    )
     # What has both cos and sin first: it answers at once or not at all.
-    return sorted(islice(found, _MOST), key=lambda roles: not roles.has("first"))
-
-
-_STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _has_star(signature: inspect.Signature) -> bool:
-    return any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
+    return sorted(islice(found, _MOST), key=lambda roles: not roles.names("first"))
 
 
 def _makes_sense(roles: tuple[Role, ...]) -> bool:
-    counts = {role: roles.count(role) for role in set(roles)}
-    most = {"x": 3}
-    if "x" not in counts or any(count > most.get(role, 1) for role, count in counts.items()):
+    if not 1 <= roles.count("x") <= 3 or any(roles.count(role) > 1 for role in roles if role != "x"):
         return False
-    pair = ("first" in counts) == ("second" in counts)
-    return pair and not ("table" in counts and "first" in counts)
-
-
-def _without_names() -> list[Roles]:
-    """For ``(*args)`` and functions of C: the widespread orders."""
-    orders: list[tuple[Role, ...]] = [
-        ("x",),
-        ("x", "table"),
-        ("x", "positions"),
-        ("x", "first", "second"),
-        ("x", "x", "table"),
-        ("x", "x", "positions"),
-        ("x", "x", "first", "second"),
-        ("x", "x", "first", "second", "positions"),
-        ("x", "x", "x", "first", "second"),
-    ]
-    return [Roles(tuple((f"argument {i}", role) for i, role in enumerate(each)), (), True) for each in orders]
+    return ("first" in roles) == ("second" in roles) and not ("table" in roles and "first" in roles)
 
 
 def flags(function: Callable[..., Any]) -> Iterator[tuple[str, bool]]:

@@ -19,16 +19,10 @@ from rope_compat.errors import (
 
 __all__ = ["announce", "warn_about"]
 
-# Frames that stand between the user's line and ours: the package itself, `with` on generators, import hooks.
+# Frames that stand between the user's line and ours: the package itself, `with` on generators, import hooks,
+# and what transformers' lazy modules import by.
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
-_BETWEEN = (
-    _PACKAGE,
-    str(contextlib.__file__),
-    str(importlib.__file__),
-    "<frozen importlib",
-)
-
-# What transformers' lazy modules import by.
+_BETWEEN = (_PACKAGE, str(contextlib.__file__), str(importlib.__file__), "<frozen importlib")
 _LAZY = os.path.join("transformers", "utils", "import_utils.py")
 
 _registry: dict[str | tuple[str, type[Warning], int], int] = {}
@@ -69,14 +63,12 @@ def announce(message: str, category: type[RopeCompatWarning]) -> None:
     warnings.warn_explicit(message, category, filename, lineno, module=module, registry=_registry)
 
 
-def _is_between(filename: str) -> bool:
-    return filename.startswith(_BETWEEN) or filename.endswith(_LAZY)
-
-
 def _users_line() -> tuple[str, int, str]:
     # By hand rather than by stacklevel, as the depth differs by caller; `skip_file_prefixes` is there from
     # 3.12 on only.
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_between(frame.f_code.co_filename):
+    while frame.f_back is not None and (
+        frame.f_code.co_filename.startswith(_BETWEEN) or frame.f_code.co_filename.endswith(_LAZY)
+    ):
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno, str(frame.f_globals.get("__name__", "<unknown>"))
