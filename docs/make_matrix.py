@@ -17,12 +17,12 @@ BEGIN, END = "<!-- lanes: made by docs/make_matrix.py -->", "<!-- end of lanes -
 
 
 def environments() -> list[str]:
-    """The environments that test a release of transformers, in the order of ``tox.ini``."""
+    """The environments that run tests, in the order of ``tox.ini``."""
     settings = configparser.ConfigParser(interpolation=None)
     settings.read(ROOT / "tox.ini", "utf-8")
     labels = settings["tox"]["labels"]
-    names = labels.partition("ci =")[2].split("\n")[0].split(",")
-    return [name.strip() for name in names if name.strip().startswith(("tf", "kernels"))]
+    names = [name.strip() for name in labels.partition("ci =")[2].split("\n")[0].split(",")]
+    return [name for name in names if name not in ("lint", "types", "docs", "package")]
 
 
 def table() -> str:
@@ -30,20 +30,24 @@ def table() -> str:
     lanes: dict[str, Any] = runpy.run_path(str(ROOT / "tests" / "support" / "lanes.py"))
     lines = ["| lane | what it holds |", "| --- | --- |"]
     lines += [f"| {lane} | {reason} |" for lane, reason in lanes["LANES"].items()]
+    columns = list(lanes["LANES"])
     lines += [
         "",
-        f"| environment | {' | '.join(lanes['LANES'])} | because |",
-        "| --- | --- | --- | --- | --- |",
+        f"| environment | {' | '.join(columns)} | because |",
+        "| --- |" + " --- |" * (len(columns) + 1),
     ]
+    reasons: dict[str, str] = {}
+    for run in reversed(lanes["ENVIRONMENTS"].values()):
+        reasons |= run
     plain = []
     for name in environments():
         run = lanes["lanes_of"](name)
-        if len(run) == 1:
+        if run == ("contract",):
             plain.append(f"`{name}`")
             continue
-        cells = ["x" if lane in run else "" for lane in lanes["LANES"]]
-        lines.append(f"| `{name}` | {' | '.join(cells)} | {lanes['ENVIRONMENTS']['generation'][name]} |")
-    lines.append(f"| {', '.join(plain)} | x | | | |")
+        cells = ["x" if lane in run else "" for lane in columns]
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {reasons[name]} |")
+    lines.append(f"| {', '.join(plain)} | x |" + " |" * len(columns))
     lines += ["", "| not in the contract | lane |", "| --- | --- |"]
     lines += [f"| `tests/{path}` | {lane} |" for path, lane in sorted(lanes["FILES"].items())]
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from support.lanes import LANES, lane_of, lanes_of
+from support.lanes import LANES, LAST, lane_of, lanes_of
 
 import rope_compat
 from rope_compat._api import _engine
@@ -57,20 +57,43 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def _below_tests(path: Path) -> str:
+    return path.relative_to(HERE).as_posix()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import files of other lanes, unless single tests in them are marked for a lane of their own.
+
+    pytest does not ask about files that the command line names: they run, whatever their lane.
+    """
+    if not collection_path.match("test_*.py") or lane_of(_below_tests(collection_path)) in wanted_lanes():
+        return None
+    return "mark.lane(" not in collection_path.read_text("utf-8") or None
+
+
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
     """Deselect what other lanes run, and what has no subject here: a model, a build, a device."""
     lanes = wanted_lanes()
-    absent = [item for item in items if _lane(item) not in lanes or _is_empty(item) or not _is_wanted(item)]
+
+    def is_absent(item: pytest.Item) -> bool:
+        elsewhere = _lane(item) not in lanes and not session.isinitpath(item.path)
+        return elsewhere or _is_empty(item) or not _is_wanted(item)
+
+    absent = [item for item in items if is_absent(item)]
     _record(items, absent, config)
     if absent:
         config.hook.pytest_deselected(items=absent)
         gone = set(absent)
         items[:] = [item for item in items if item not in gone]
+    # The sort is stable: within both parts the order stays the random one.
+    items.sort(key=lambda item: _below_tests(item.path) in LAST)
 
 
 def _lane(item: pytest.Item) -> str:
     mark = item.get_closest_marker("lane")
-    return str(mark.args[0]) if mark else lane_of(item.path.relative_to(HERE).as_posix())
+    return str(mark.args[0]) if mark else lane_of(_below_tests(item.path))
 
 
 def _is_empty(item: pytest.Item) -> bool:

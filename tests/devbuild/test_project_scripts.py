@@ -129,4 +129,6 @@ def test_lanes_name_files_that_are_there() -> None:
     assert lane_of("patching/test_new.py") == "once"
     assert lane_of("user/test_new.py") == "contract"
     assert lanes_of("tf4.37.2") == ("contract",)
-    assert lanes_of("tfnewest") == lanes_of("tfany") == tuple(LANES)
+    assert lanes_of("tfnewest") == ("contract", "generation", "once")
+    assert lanes_of("tfany") == tuple(LANES)
+    assert lanes_of("xt") == ("peers",)

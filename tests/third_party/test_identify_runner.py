@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.once import once
 
 from rope_compat import identify
 from third_party import identify_run
 from third_party.identify_sources import Known, extract, load
 from third_party.records.functions import RECORDS
 from third_party.sources import MissingSourceError
-
-pytestmark = once
 
 SOURCE = """
 import there_is_no_such_package

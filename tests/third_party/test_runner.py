@@ -12,13 +12,10 @@ from typing import Any
 import pytest
 from packaging.version import Version
 from support.installed import RELEASE
-from support.once import once
 
 from third_party import table
 
 #: It starts many processes.
-pytestmark = once
-
 SCRIPT = Path(__file__).with_name("run.py")
 COMMIT = "0" * 40
 

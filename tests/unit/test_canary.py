@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.once import once
 
 from rope_compat import catalog
 from rope_compat._adapters.functions.build import FAMILIES
@@ -23,8 +22,6 @@ from rope_compat._rules.options import Options
 from rope_compat._rules.selection import Selection
 from rope_compat._rules.shim import Shim
 from rope_compat._rules.transformers import FUNCTIONS_RESTORED
-
-pytestmark = once
 
 RELEASES = catalog.releases()
 SUPPORTED = RELEASES[RELEASES.index(catalog.oldest_supported()) :]

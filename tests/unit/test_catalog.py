@@ -13,14 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
-from support.once import once
 
 from rope_compat import catalog
 from rope_compat._adapters.functions.build import FAMILIES
 from rope_compat._facts.function_names import NAMES
 from rope_compat.catalog.store import open_catalog
-
-pytestmark = once
 
 LLAMA = "transformers.models.llama.modeling_llama"
 QWEN2_VL = "transformers.models.qwen2_vl.modeling_qwen2_vl"

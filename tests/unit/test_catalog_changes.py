@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.once import once
 
 from rope_compat import catalog
 from rope_compat._cli.main import main
@@ -15,8 +14,6 @@ from rope_compat._report import changes as pages
 from rope_compat._report.page import page_text
 from rope_compat.catalog.compare import KINDS, Change, Side, changes_between
 from rope_compat.catalog.model import Definition
-
-pytestmark = once
 
 LLAMA = "transformers.models.llama.modeling_llama"
 QWEN2_5_VL = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"

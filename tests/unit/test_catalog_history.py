@@ -7,14 +7,11 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.once import once
 
 from rope_compat.catalog.format import FORMAT, CatalogError, pack, unpack
 from rope_compat.catalog.history import History, decode, encode
 from rope_compat.catalog.model import Definition, Name, ReleaseFacts, Target, Use
 from rope_compat.catalog.store import Catalog
-
-pytestmark = once
 
 VERSIONS = ["4.9.0", "4.28.0", "4.28.1", "4.100.0", "5.0.0.dev0+g1", "5.0.0", "5.0.1"]
 

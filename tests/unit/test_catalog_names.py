@@ -8,14 +8,11 @@ import textwrap
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.once import once
 
 from rope_compat.catalog.model import ReleaseFacts
 from rope_compat.catalog.reading.facts import Binding, ModuleFacts
 from rope_compat.catalog.reading.names import flow_of, negated
 from rope_compat.catalog.reading.release import assemble, read_module
-
-pytestmark = once
 
 PACKAGE = "transformers"
 

@@ -8,15 +8,12 @@ import textwrap
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.once import once
 
 from rope_compat._facts.rope_names import is_function_name, is_rotary_name
 from rope_compat.catalog.model import Definition, Use
 from rope_compat.catalog.reading.facts import ModuleFacts
 from rope_compat.catalog.reading.fingerprint import fingerprint
 from rope_compat.catalog.reading.release import assemble, read_module
-
-pytestmark = once
 
 MODULE = "transformers.models.tiny.modeling_tiny"
 

@@ -8,14 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.once import once
 from support.tiny_releases import MODULE, facts_of, files_of, make_checkout, make_sdist, make_tree, make_wheel
 
 from rope_compat.catalog import index, sources
 from rope_compat.catalog.harvest import harvest
 from rope_compat.catalog.sources import BadSourceError, open_source, sources_in
-
-pytestmark = once
 
 VERSION = "4.99.0"
 needs_git = pytest.mark.only(shutil.which("git") is not None, reason="git is not installed")

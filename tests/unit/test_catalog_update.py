@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.once import once
 from support.tiny_releases import catalog_of, make_checkout, make_sdist, make_wheel, make_wheels
 
 from rope_compat._cli.main import main
@@ -30,8 +29,6 @@ from rope_compat.catalog.history import History
 from rope_compat.catalog.model import ReleaseFacts
 from rope_compat.catalog.update import read_history, update
 from rope_compat.errors import ArgumentError
-
-pytestmark = once
 
 VERSIONS = ("4.98.0", "4.99.0", "5.0.0", "5.0.1", "5.1.0")
 needs_git = pytest.mark.only(shutil.which("git") is not None, reason="git is not installed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from support.once import once
 
 from rope_compat import catalog
 from rope_compat._facts.classes import (
@@ -16,8 +15,6 @@ from rope_compat._facts.classes import (
     is_rotary_name,
 )
 from rope_compat._rules.gone_classes import source_of
-
-pytestmark = once
 
 #: What the forward of a class that is adapted begins with.
 FORWARDS = {("x", "seq_len"), ("x", "position_ids"), ("seqlen",), ("position_ids",)}

@@ -16,7 +16,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from support.once import once
 
 import rope_compat
 from rope_compat import catalog
@@ -24,8 +23,6 @@ from rope_compat._cli import history
 from rope_compat.catalog.store import VARIABLE
 from rope_compat.catalog.store import catalog as stored
 from rope_compat.errors import ArgumentError
-
-pytestmark = once
 
 MODULE = "transformers.models.llama.modeling_llama"
 LLAMA = f"{MODULE}:apply_rotary_pos_emb"

@@ -7,11 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.once import once
 
 from rope_compat._cli.main import main
-
-pytestmark = once
 
 SOURCE = """
 import torch

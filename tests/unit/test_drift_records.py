@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from support.once import once
 
 import rope_compat
 from rope_compat import catalog
@@ -18,8 +17,6 @@ from rope_compat._rules import other_numbers
 from rope_compat._verify.drift import known_drift
 from rope_compat.configs.spec import RopeSpec
 from rope_compat.errors import ArgumentError, RopeConfigError
-
-pytestmark = once
 
 UTILS = "transformers.modeling_rope_utils"
 SIZES = {

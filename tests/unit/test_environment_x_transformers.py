@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import pytest
 from packaging.version import Version
-from support.once import once
 
 from rope_compat._environment import judge
 from rope_compat._environment.model import PackageInfo
 from rope_compat._facts.known_bad_x_transformers import X_TRANSFORMERS_BAD
-
-pytestmark = once
 
 NONE = PackageInfo("transformers", present=False)
 

@@ -6,7 +6,6 @@ from collections import Counter
 from fnmatch import fnmatchcase
 
 import pytest
-from support.once import once
 
 import rope_compat
 from rope_compat import catalog
@@ -19,8 +18,6 @@ from rope_compat._rules.options import Options
 from rope_compat._rules.restored import has_name
 from rope_compat._rules.selection import Selection
 from rope_compat._rules.transformers import ADAPTED, FLASHATT_RESTORED, FUNCTIONS_RESTORED, SHIMS
-
-pytestmark = once
 
 RELEASES = catalog.releases()
 SUPPORTED = RELEASES[RELEASES.index(catalog.oldest_supported()) :]

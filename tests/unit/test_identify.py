@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from support.identified import error_of
-from support.once import once
 from torch import Tensor, nn
 
 import rope_compat
@@ -18,8 +17,6 @@ from rope_compat import identify
 from rope_compat._identify.frequencies import explain
 from rope_compat.rotary import frequencies
 from rope_compat.rotary.pairing import quarter_turn, rotate_every_two, rotate_half
-
-pytestmark = once
 
 
 def wide(table: Tensor, pairing: str) -> Tensor:

@@ -6,14 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from support.once import once
 from torch import Tensor
 
 import rope_compat
 from rope_compat import functional, strict
 from rope_compat.errors import CallFormError, LayoutError
-
-pytestmark = once
 
 B, H, S, D = 2, 4, 7, 8
 PLAIN = ("apply_rotary_pos_emb", "apply_rotary_pos_emb_interleave")

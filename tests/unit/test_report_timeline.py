@@ -7,7 +7,6 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
-from support.once import once
 
 from rope_compat import catalog
 from rope_compat._report.html import document
@@ -27,8 +26,6 @@ from rope_compat._report.timeline import (
     of_target,
 )
 from rope_compat.catalog.model import DEFAULT_KINDS, Target
-
-pytestmark = once
 
 SVG = "{http://www.w3.org/2000/svg}"
 MODELS = "transformers.models"

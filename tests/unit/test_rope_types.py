@@ -5,13 +5,10 @@ from __future__ import annotations
 import inspect
 
 import pytest
-from support.once import once
 
 from rope_compat import catalog
 from rope_compat._facts.rope_types import ALIASES, ROPE_TYPES, TABLE, UTILS
 from rope_compat.rotary import exact, frequencies
-
-pytestmark = once
 
 
 @pytest.mark.parametrize("name", ROPE_TYPES)

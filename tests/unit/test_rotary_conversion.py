@@ -6,14 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.once import once
 from torch import Tensor
 
 from rope_compat.errors import ArgumentError
 from rope_compat.rotary import reference
 from rope_compat.rotary.conversion import convert_fused, convert_pairing, convert_state_dict, fused_groups
 
-pytestmark = once
 QUICK = settings(deadline=None, max_examples=25, database=None)
 SIZES = st.fixed_dictionaries(
     {

@@ -10,7 +10,7 @@ import pytest
 import torch
 from packaging.version import Version
 from support.installed import RELEASE, has_module, load
-from support.once import once
+from support.lanes import ONCE
 from support.rope_configs import HEAD, LENGTH, LONG, ORIGINAL, SHORT, THETA, UTILS, native_config
 from support.rounding import mix_condition, rate_bounds
 from torch import Tensor
@@ -86,7 +86,7 @@ PAIRS: dict[str, Callable[[Any], tuple[Tensor, float]]] = {
 }
 
 
-@once
+@pytest.mark.lane(ONCE)
 @pytest.mark.parametrize("name", PAIRS)
 def test_the_production_code(name: str) -> None:
     given, factor = PAIRS[name](frequencies)
@@ -97,7 +97,7 @@ def test_the_production_code(name: str) -> None:
     assert factor == pytest.approx(attention, rel=1e-15)
 
 
-@once
+@pytest.mark.lane(ONCE)
 def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="a rotary width of 7 was given; expected an even number"):
         exact.default(7, 10000.0)

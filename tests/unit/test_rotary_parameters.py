@@ -8,14 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from support.once import once
 from support.rope_configs import HEAD, LENGTH, LONG, ORIGINAL, SHORT, THETA, parameters
 from torch import Tensor
 
 from rope_compat.rotary import angles, exact, reference, xpos
 from rope_compat.rotary import parameters as by_keys
-
-pytestmark = once
 
 LONGROPE: tuple[Any, ...] = (HEAD, THETA, SHORT, LONG, ORIGINAL, 4.0)
 MEANT: dict[str, tuple[Tensor, float]] = {

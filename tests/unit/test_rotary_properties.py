@@ -11,12 +11,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.once import once
 from torch import Tensor
 
 from rope_compat.rotary import angles, decay, exact, reference, xpos
-
-pytestmark = once
 
 QUICK = settings(deadline=None, max_examples=25, database=None)
 SEEDS, PAIRINGS = st.integers(0, 9999), st.sampled_from(["half", "interleaved"])

@@ -9,13 +9,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from functorch.compile import make_boxed_func
-from support.once import once
 from torch._dynamo.backends.common import aot_autograd
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rope_compat.rotary import layouts, operations
-
-pytestmark = once
 
 Case = tuple[Callable[..., object], Callable[[int], list[torch.Tensor]]]
 

@@ -11,6 +11,7 @@ import torch
 from packaging.version import Version
 from support.drift_cases import CASES, RELEASES, goldens, has_case, logits, make
 from support.installed import LLAMA, QWEN2_VL, RELEASE, has_module, load
+from support.lanes import CONTRACT
 from support.rope_configs import UTILS
 from torch import Tensor
 
@@ -213,6 +214,7 @@ def test_what_cannot_be_given_is_refused_by_name(refusals: Callable[[str], str])
         rope_compat.patch(written_for="4.46.3", numbers="written_for", on_problem="error")
 
 
+@pytest.mark.lane(CONTRACT)
 @pytest.mark.only(Version("4.38.0") <= HERE < Version("4.43.0"), "classes of their own, up to 4.42.4")
 def test_the_state_of_early_classes_is_refused() -> None:
     load(LLAMA)

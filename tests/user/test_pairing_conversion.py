@@ -10,13 +10,10 @@ import pytest
 import torch
 from packaging.version import Version
 from support.installed import RELEASE, has_module
-from support.once import once
 from torch import Tensor
 
 from rope_compat.rotary import reference
 from rope_compat.rotary.conversion import convert_pairing, convert_state_dict
-
-pytestmark = once
 
 SMALL = {
     "vocab_size": 32,

@@ -6,14 +6,11 @@ import itertools
 import re
 
 import pytest
-from support.once import once
 
 from rope_compat import catalog
 from rope_compat._facts.removed_names import TABLE, RemovedName, is_due, periods
 from rope_compat._rules.removed_names import loses_names
 from rope_compat.catalog.store import catalog as store
-
-pytestmark = once
 
 EXACT = [(record, module) for record in TABLE if record.gone for module in record.modules]
 PATTERNS = [record for record in TABLE if not record.gone]

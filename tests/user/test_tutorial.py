@@ -9,13 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.once import once
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
-
-pytestmark = once
 
 
 def script_of(page: Path) -> str:

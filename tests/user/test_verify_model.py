@@ -16,7 +16,7 @@ import torch
 from packaging.version import Version
 from support import custom
 from support.custom_cases import CASES
-from support.once import once
+from support.lanes import ONCE
 from support.seeded_faults import PLANTED, SEEDS, Seed, planted
 from support.verified_models import HERE, MODELS
 
@@ -52,7 +52,7 @@ def test_a_planted_mistake_is_named(seed: Seed, name: str) -> None:
     _assert_named(seed, name)
 
 
-@once
+@pytest.mark.lane(ONCE)
 @pytest.mark.parametrize(("seed", "name"), MORE, ids=_title)
 def test_a_planted_mistake_is_named_in_other_architectures(seed: Seed, name: str) -> None:
     _assert_named(seed, name)
@@ -164,7 +164,7 @@ def test_a_directory_with_code_of_its_own(tmp_path: Path, capsys: pytest.Capture
     assert "pass --trust-remote-code" in " ".join(capsys.readouterr().err.split())
 
 
-@once
+@pytest.mark.lane(ONCE)
 def test_a_directory_with_trusted_code(tmp_path: Path) -> None:
     custom.write_code(CASES["partial"], tmp_path / "partial")
     command = [sys.executable, "-m", "rope_compat", "verify", "--json", "--trust-remote-code"]
