@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._outcome import Item, Report
     from ._plan import Plan, Step
     from ._status import Status
+    from ._verify.drift import known_drift
     from ._verify.verify import verify
     from .configs import RopeSpec, rope_specs
     from .errors import (
@@ -81,6 +82,7 @@ __all__ = [
     "detect",
     "functional",
     "identify",
+    "known_drift",
     "patch",
     "patched",
     "plan",
@@ -97,6 +99,7 @@ _HOMES = {
     "_api": ("Patch", "adapt", "patch", "patched", "plan", "status", "unpatch"),
     "configs": ("RopeSpec", "rope_specs"),
     "_identify.identify": ("Identity", "identify"),
+    "_verify.drift": ("known_drift",),
     "_verify.verify": ("verify",),
     "_environment": ("Environment", "detect", "require"),
     "errors": tuple(name for name in __all__ if name.endswith(("Error", "Warning"))),
