@@ -51,6 +51,7 @@ FILES = {
     "unit/test_packaging.py": ONCE,
     "unit/test_report_timeline.py": ONCE,
     "unit/test_rope_spec.py": ONCE,
+    "unit/test_rope_spec_round_trip.py": ONCE,
     "user/test_pairing_conversion.py": ONCE,
     "user/test_tutorial.py": ONCE,
     # The catalog has all releases: what it says of them, and the records against it, for all at once.
