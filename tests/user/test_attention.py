@@ -11,6 +11,7 @@ import pytest
 import torch
 from packaging.version import Version
 from support.installed import LLAMA, RELEASE, load
+from support.lanes import GENERATION
 from support.models import ALL
 from torch import Tensor
 
@@ -168,6 +169,7 @@ def test_what_cannot_be_known_is_refused(model: Any) -> None:
         model.layers[0].self_attn(hidden(), "a mask", 3)
 
 
+@pytest.mark.lane(GENERATION)
 def test_one_graph_and_no_more() -> None:
     model = ALL["llama"]().model
     ids = torch.arange(3, 9)[None]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from packaging.version import Version
 from support.installed import RELEASE, has_module, load
+from support.lanes import GENERATION
 from support.models import ALL, NEOX, SPECIAL, TEXT
 from torch import Tensor
 
@@ -100,6 +101,7 @@ def test_copies_and_loaded_models(name: str, tmp_path: Path) -> None:
                 assert torch.equal(first(module(*args, **given)), wanted)
 
 
+@pytest.mark.lane(GENERATION)
 @pytest.mark.parametrize("name", NAMES)
 def test_one_graph_once_the_module_has_been_called(name: str) -> None:
     model = made(name)
@@ -112,6 +114,7 @@ def test_one_graph_once_the_module_has_been_called(name: str) -> None:
     torch._dynamo.reset()
 
 
+@pytest.mark.lane(GENERATION)
 def test_compiled_before_it_has_been_called() -> None:
     model = made("qwen2")
     module, args, given, wanted = seen(model)[-1]

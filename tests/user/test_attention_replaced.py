@@ -10,6 +10,7 @@ import pytest
 import torch
 from packaging.version import Version
 from support.installed import LLAMA, QWEN2_5_VL, RELEASE, has_module, load
+from support.lanes import GENERATION
 from support.models import SPECIAL, TEXT
 from support.replacements import NEW, OLD, in_pairs, of_4_36, of_4_43, of_4_47, with_flash, with_sdpa
 from torch import Tensor
@@ -157,6 +158,7 @@ def test_a_static_cache(function: Callable[..., Any], implementation: str, atten
         torch.testing.assert_close(scores(), wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.lane(GENERATION)
 @pytest.mark.only(SINCE_4_48, reason="before, layers call the function as they call their own")
 @pytest.mark.parametrize("function", [of_4_43, of_4_47], ids=named)
 def test_one_graph(function: Callable[..., Any], attention: Any) -> None:

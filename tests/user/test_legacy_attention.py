@@ -15,6 +15,7 @@ import pytest
 import torch
 from packaging.version import Version
 from support.installed import LLAMA, QWEN2_5_VL, QWEN2_VL, RELEASE
+from support.lanes import GENERATION
 from support.models import ALL, inputs_for
 from torch import Tensor
 
@@ -141,6 +142,7 @@ def test_in_a_model_it_computes_what_the_live_class_does(llama: ModuleType, mode
         assert torch.equal(model(**inputs_for("llama")).logits, expected)
 
 
+@pytest.mark.lane(GENERATION)
 def test_a_model_with_it_compiles_in_one_graph(llama: ModuleType, model: Any) -> None:
     model.model.layers[0].self_attn = made(llama, "LlamaSdpaAttention", model)
     ids = inputs_for("llama")["input_ids"]

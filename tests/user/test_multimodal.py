@@ -10,6 +10,7 @@ import pytest
 import torch
 from support.families import SECTIONS, D, as_list, draw, largest_error, positions, tables
 from support.installed import has_module
+from support.lanes import GENERATION
 from torch import Tensor
 
 import rope_compat
@@ -162,6 +163,7 @@ def test_native_calls_are_not_counted_and_foreign_ones_are() -> None:
     assert vars(function)["__rope_compat__"].counts["merged"] == counts.get("merged", 0) + 1
 
 
+@pytest.mark.lane(GENERATION)
 @pytest.mark.parametrize("module", [m for m in MODULES if m != GLM4V][:1], ids=short)
 def test_every_form_compiles_without_a_graph_break(module: str) -> None:
     function, data = function_of(module), Data(module)
