@@ -84,10 +84,13 @@ class RestoringRule:
     def _edit(self, module: ModuleType, name: str, record: Restored) -> Assign:
         target = f"{module.__name__}:{name}"
         removed = catalog.removed_in(module.__name__, name)
-        if removed is None:
-            when = f"later releases have it, from {catalog.spans(module.__name__, name)[-1].first} on"
-        else:
+        spans = catalog.spans(module.__name__, name)
+        if removed is not None:
             when = f"removed in {removed}"
+        elif spans:
+            when = f"later releases have it, from {spans[-1].first} on"
+        else:
+            when = "no release of the catalog in use has it there"
         detail = f"restored, {when}; {self.shim.note}"
         key: Hashable = (self.shim.name, str(self.options.written_for), self.options.strict)
         make = partial(_make, record.operation, target, self.options)

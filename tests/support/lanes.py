@@ -86,8 +86,11 @@ FILES = {
     "unit/test_environment.py": ONCE,
     "unit/test_environment_judge.py": ONCE,
     "unit/test_environment_x_transformers.py": ONCE,
-    # Reads every file of the installed release, twice; `rope-compat catalog verify` does it for all releases.
+    # What imports of the installed release give. Its two readings of every file are marked to run once: for all
+    # releases `rope-compat catalog verify` reads them.
+    "unit/test_environment_drift.py": GENERATION,
     "unit/test_catalog_installed.py": GENERATION,
+    # Every config class of the release is written and read; which fields there are is the contract's matter.
     # Planted mistakes and whole installations: what verify and identify know is data of generations.
     "unit/test_cli_doctor.py": GENERATION,
     "user/test_conventions.py": GENERATION,
@@ -96,7 +99,8 @@ FILES = {
     "user/test_identify_transformers.py": GENERATION,
     "user/test_verify_installation.py": GENERATION,
     "user/test_verify_model.py": GENERATION,
-    # Dynamo traces plain functions: which functions these are is the contract's matter.
+    # Dynamo traces plain functions: which functions these are is the contract's matter. Tests of one graph in
+    # other files are marked with this lane.
     "user/test_compile.py": GENERATION,
     "user/test_init_compile.py": GENERATION,
     "user/test_rotary_class_compile.py": GENERATION,
