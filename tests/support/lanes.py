@@ -86,11 +86,10 @@ FILES = {
     "unit/test_environment.py": ONCE,
     "unit/test_environment_judge.py": ONCE,
     "unit/test_environment_x_transformers.py": ONCE,
-    # What imports of the installed release give. Its two readings of every file are marked to run once: for all
-    # releases `rope-compat catalog verify` reads them.
-    "unit/test_environment_drift.py": GENERATION,
+    # The installed release's files, and what imports of them give. The two readings of every file are marked to
+    # run once: `rope-compat catalog verify` reads those of all releases.
     "unit/test_catalog_installed.py": GENERATION,
-    # Every config class of the release is written and read; which fields there are is the contract's matter.
+    "unit/test_environment_drift.py": GENERATION,
     # Planted mistakes and whole installations: what verify and identify know is data of generations.
     "unit/test_cli_doctor.py": GENERATION,
     "user/test_conventions.py": GENERATION,
@@ -125,7 +124,13 @@ FILES = {
 
 #: Files that import every model of the release, after which each patch() and undo() has hundreds of modules
 #: to look at: they come last, so that the others do not pay for it.
-LAST = ("user/test_one_form_functions.py", "user/test_every_module.py", "user/test_every_rotary_class.py")
+LAST = (
+    "user/test_every_module.py",
+    "user/test_every_rotary_class.py",
+    "user/test_identify_transformers.py",
+    "user/test_one_form_functions.py",
+    "user/test_verify_installation.py",
+)
 
 
 def lane_of(path: str) -> str:
