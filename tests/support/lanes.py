@@ -51,6 +51,7 @@ FILES = {
     "unit/test_packaging.py": ONCE,
     "unit/test_report_timeline.py": ONCE,
     "unit/test_rope_spec.py": ONCE,
+    "unit/test_rope_spec_round_trip.py": ONCE,
     "user/test_pairing_conversion.py": ONCE,
     "user/test_tutorial.py": ONCE,
     # The catalog has all releases: what it says of them, and the records against it, for all at once.
@@ -85,11 +86,10 @@ FILES = {
     "unit/test_environment.py": ONCE,
     "unit/test_environment_judge.py": ONCE,
     "unit/test_environment_x_transformers.py": ONCE,
-    # Reads every file of the installed release, twice; `rope-compat catalog verify` does it for all releases.
-    "unit/test_environment_drift.py": GENERATION,
+    # The installed release's files, and what imports of them give. The two readings of every file are marked to
+    # run once: `rope-compat catalog verify` reads those of all releases.
     "unit/test_catalog_installed.py": GENERATION,
-    # Every config class of the release is written and read; which fields there are is the contract's matter.
-    "unit/test_rope_spec_round_trip.py": GENERATION,
+    "unit/test_environment_drift.py": GENERATION,
     # Planted mistakes and whole installations: what verify and identify know is data of generations.
     "unit/test_cli_doctor.py": GENERATION,
     "user/test_conventions.py": GENERATION,
@@ -124,7 +124,13 @@ FILES = {
 
 #: Files that import every model of the release, after which each patch() and undo() has hundreds of modules
 #: to look at: they come last, so that the others do not pay for it.
-LAST = ("user/test_one_form_functions.py", "user/test_every_module.py", "user/test_every_rotary_class.py")
+LAST = (
+    "user/test_every_module.py",
+    "user/test_every_rotary_class.py",
+    "user/test_identify_transformers.py",
+    "user/test_one_form_functions.py",
+    "user/test_verify_installation.py",
+)
 
 
 def lane_of(path: str) -> str:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support.lanes import ONCE
 from support.reading import functions_in, is_read, live_names, methods_in, modules_in
 
 import rope_compat
@@ -29,6 +30,7 @@ def package() -> Path:
     return Path(INSTALLED.location)
 
 
+@pytest.mark.lane(ONCE)
 @known
 @pytest.mark.slow
 def test_its_files_read_as_the_catalog_says() -> None:
@@ -42,6 +44,7 @@ def test_its_files_read_as_the_catalog_says() -> None:
         assert differing == [], kind
 
 
+@pytest.mark.lane(ONCE)
 @known
 def test_another_reading_of_its_files_finds_the_same_functions_and_methods() -> None:
     functions: dict[tuple[str, str], str] = {}

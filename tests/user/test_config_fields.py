@@ -16,6 +16,7 @@ import pytest
 import torch
 from packaging.version import Version
 from support.installed import LLAMA, RELEASE, has_module
+from support.lanes import GENERATION
 from torch import Tensor
 
 import rope_compat
@@ -386,6 +387,7 @@ class TestNested:
         assert config.rope_parameters["sliding_attention"]["rope_theta"] == 1e4
 
 
+@pytest.mark.lane(GENERATION)
 def test_tracing_reads_them_without_a_break() -> None:
     scaled, plain = llama(rope_scaling=LINEAR, rope_theta=3.0), llama(rope_theta=3.0)
 

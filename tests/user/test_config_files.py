@@ -16,6 +16,7 @@ import pytest
 import torch
 from packaging.version import Version
 from support.installed import RELEASE, has_module, load
+from support.lanes import GENERATION
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM, PretrainedConfig
 
 import rope_compat
@@ -505,6 +506,7 @@ def test_the_name_of_5_can_be_imported(patched: rope_compat.Patch) -> None:
     assert not hasattr(transformers.configuration_utils, "PreTrainedConfig")
 
 
+@pytest.mark.lane(GENERATION)
 def test_and_in_a_new_process() -> None:
     code = (
         "import rope_compat; p = rope_compat.patch(); from transformers import PreTrainedConfig as C; "

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from packaging.version import Version
+from support.lanes import ONCE
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "qwen2_5_vl_flashatt.py"
 INSTALLED = importlib.metadata.version("transformers")
@@ -62,6 +64,7 @@ def test_example_agrees_with_the_unmodified_model() -> None:
         assert told["size"][name] > 0.5
 
 
+@pytest.mark.lane(ONCE)
 def test_example_prints_the_version_and_the_difference() -> None:
     result = run()
     assert result.returncode == 0, result.stdout + result.stderr
