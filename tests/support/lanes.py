@@ -86,8 +86,8 @@ FILES = {
     "unit/test_environment.py": ONCE,
     "unit/test_environment_judge.py": ONCE,
     "unit/test_environment_x_transformers.py": ONCE,
-    # The installed release's files, and what imports of them give. The two readings of every file are marked to
-    # run once: `rope-compat catalog verify` reads those of all releases.
+    # The installed release's files, and what imports of them give. The two readings of every file are marked
+    # to run once: `rope-compat catalog verify` reads those of all releases.
     "unit/test_catalog_installed.py": GENERATION,
     "unit/test_environment_drift.py": GENERATION,
     # Planted mistakes and whole installations: what verify and identify know is data of generations.
