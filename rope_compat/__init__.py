@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from . import catalog as catalog
+    from . import configs as configs
+    from . import errors as errors
     from . import functional, strict
+    from . import rotary as rotary
     from ._adapters.loading.repair import repair
     from ._api import Patch, adapt, patch, patched, plan, status, unpatch
     from ._environment import Environment, detect, require
@@ -108,11 +112,13 @@ _HOMES = {
     "_plan": ("Plan", "Step"),
     "_status": ("Status",),
 }
+#: What is promised beside the names above.
+_ROOMS = ("catalog", "configs", "errors", "functional", "rotary", "strict")
 _WHERE = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("functional", "strict"):
+    if name in _ROOMS:
         return import_module(f".{name}", __name__)
     home = _WHERE.get(name)
     if home is None:

@@ -87,3 +87,9 @@ def test_every_public_name_can_be_had() -> None:
     missing = [name for name in rope_compat.__all__ if not hasattr(rope_compat, name)]
     assert missing == []
     assert set(rope_compat.__all__) <= set(dir(rope_compat))
+
+
+@pytest.mark.parametrize("room", ["catalog", "configs", "errors", "functional", "rotary", "strict"])
+def test_what_is_promised_is_an_attribute_after_a_bare_import(room: str) -> None:
+    code = f"import rope_compat; assert rope_compat.{room}.__name__ == 'rope_compat.{room}'"
+    subprocess.run([sys.executable, "-c", code], check=True)

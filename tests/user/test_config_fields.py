@@ -427,14 +427,3 @@ def test_undoing_leaves_the_classes_as_they_were() -> None:
         assert dict(vars(cls)) == was
     assert not hasattr(config, "rope_theta")
     assert config.rope_scaling is config.rope_parameters
-
-
-@pytest.mark.only(Version(RELEASE) < Version("5.0.0"), reason="a method of 5.x that patch() gives to 4.x")
-def test_standardizing_keeps_the_scaling_of_an_older_config() -> None:
-    with rope_compat.patched():
-        config = importlib.import_module("transformers.models.llama.configuration_llama").LlamaConfig(
-            rope_scaling={"type": "linear", "factor": 4.0}
-        )
-        config.standardize_rope_params()
-        assert config.rope_scaling["factor"] == 4.0
-        assert config.rope_parameters["factor"] == 4.0

@@ -542,3 +542,11 @@ def test_undoing_puts_everything_back() -> None:
         assert dict(vars(cls)) == names
         assert all(vars(cls)[name] is value for name, value in names.items())
     assert LlamaConfig(**SIZES, rope_parameters=DEFAULT).rope_theta == 10000.0
+
+
+def test_standardizing_keeps_the_scaling_of_an_older_config() -> None:
+    with rope_compat.patched():
+        config: Any = LlamaConfig(rope_scaling={"type": "linear", "factor": 4.0})
+        config.standardize_rope_params()
+        assert config.rope_scaling["factor"] == 4.0
+        assert config.rope_parameters["factor"] == 4.0

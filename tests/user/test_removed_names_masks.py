@@ -12,6 +12,7 @@ import pytest
 import torch
 from packaging.version import Version
 from support.installed import RELEASE, has_module
+from support.lanes import CONTRACT
 from torch import Tensor
 
 from rope_compat._adapters.removed_names import attention_masks as ours
@@ -132,6 +133,7 @@ def test_a_mask_over_a_cache_of_fixed_length(queries: int, start: int) -> None:
     ) is found  # fmt: skip
 
 
+@pytest.mark.lane(CONTRACT)
 @pytest.mark.only(
     Version("4.45.0") > Version(RELEASE) >= Version("4.44.0"),
     reason="Llama's module has the function in 4.44",
