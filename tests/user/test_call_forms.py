@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -87,6 +88,9 @@ def frames_of(call: Callable[[], Any]) -> list[str]:
     return files
 
 
+@pytest.mark.only(
+    find_spec("kernels") is None, reason="with kernels the name is a module, whose call comes first"
+)
 def test_a_native_call_takes_one_frame_and_a_foreign_one_stays_in_three_files() -> None:
     llama, data = load(LLAMA), sample(torch.float32)
     q, k = data.in_layout(1)
